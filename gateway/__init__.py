@@ -1,0 +1,1 @@
+"""What is asked: the HTTP interface over the tables that the streams keep."""

@@ -1,0 +1,1 @@
+"""What travels: event models, topic declarations, and the contracts generated from them."""

@@ -1,0 +1,147 @@
+"""The broker as Millrace needs it: reachable, with the declared topics, written to without loss."""
+
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.errors import BrokerUnavailable, TopicMismatch
+from schemas.topics import MESSAGE_BYTES_MAX, TOPICS, Topic
+
+REQUEST_TIMEOUT_MS = 10_000
+
+
+class BrokerSettings(BaseSettings):
+    """How to reach Kafka."""
+
+    model_config = SettingsConfigDict(env_prefix="MILLRACE_KAFKA_", frozen=True)
+
+    bootstrap_servers: str = Field(
+        default="127.0.0.1:9092",
+        validation_alias="KAFKA_BOOTSTRAP_SERVERS",
+        description="Kafka brokers, as host:port,host:port.",
+    )
+    security_protocol: str = Field(
+        default="PLAINTEXT",
+        pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$",
+        description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.",
+    )
+    sasl_mechanism: str = Field(
+        default="PLAIN", pattern="^(PLAIN|SCRAM-SHA-256|SCRAM-SHA-512)$", description="PLAIN or SCRAM-SHA-256/512."
+    )
+    sasl_username: str | None = Field(default=None, description="SASL user.")
+    sasl_password: SecretStr | None = Field(default=None, description="SASL password.")
+    replication_factor: int = Field(default=1, ge=1, description="Replicas of the topics that Millrace creates.")
+
+    @property
+    def servers(self) -> list[str]:
+        """The brokers, one by one."""
+        return [server.strip() for server in self.bootstrap_servers.split(",") if server.strip()]
+
+    def client(self) -> dict[str, Any]:
+        """Arguments that every aiokafka client takes."""
+        arguments: dict[str, Any] = {
+            "bootstrap_servers": self.servers,
+            "security_protocol": self.security_protocol,
+            "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        }
+        if self.security_protocol.endswith("SSL"):
+            arguments["ssl_context"] = ssl.create_default_context()
+        if self.security_protocol.startswith("SASL"):
+            arguments["sasl_mechanism"] = self.sasl_mechanism
+            arguments["sasl_plain_username"] = self.sasl_username
+            arguments["sasl_plain_password"] = self.sasl_password.get_secret_value() if self.sasl_password else None
+        return arguments
+
+
+def producer(settings: BrokerSettings) -> AIOKafkaProducer:
+    """The one kind of producer: idempotent, acknowledged by all in-sync replicas, without lingering."""
+    return AIOKafkaProducer(
+        **settings.client(),
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=0,
+        max_request_size=MESSAGE_BYTES_MAX + 131_072,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReport:
+    """How a topic on the broker stands to its declaration; ``differences`` is empty where they agree."""
+
+    topic: Topic
+    created: bool
+    differences: tuple[str, ...]
+
+
+async def ensure_topics(settings: BrokerSettings, *, create: bool = True) -> list[TopicReport]:
+    """Create the declared topics that are missing and compare the others with their declaration.
+
+    Raises `BrokerUnavailable`, and `TopicMismatch` where a partition count differs (keys would change partition).
+    """
+    admin = AIOKafkaAdminClient(**settings.client())
+    try:
+        await admin.start()
+    except KafkaError as error:
+        raise BrokerUnavailable(settings.bootstrap_servers) from error
+    try:
+        existing = set(await admin.list_topics())
+        created = {topic.name for topic in TOPICS if create and topic.name not in existing}
+        if created:
+            await _create(admin, [topic for topic in TOPICS if topic.name in created], settings.replication_factor)
+        reports = [TopicReport(topic, topic.name in created, await _differences(admin, topic)) for topic in TOPICS]
+    finally:
+        await admin.close()
+    for report in reports:
+        for difference in report.differences:
+            if difference.startswith("partitions"):
+                raise TopicMismatch(f"{report.topic.name}: {difference}.")
+    return reports
+
+
+async def cluster_id(settings: BrokerSettings) -> str:
+    """The id of the cluster, which changes when its data was wiped. Raises `BrokerUnavailable`."""
+    admin = AIOKafkaAdminClient(**settings.client())
+    try:
+        await admin.start()
+        cluster = await admin.describe_cluster()
+    except KafkaError as error:
+        raise BrokerUnavailable(settings.bootstrap_servers) from error
+    finally:
+        await admin.close()
+    return str(cluster["cluster_id"])
+
+
+async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication_factor: int) -> None:
+    response = await admin.create_topics(
+        [NewTopic(topic.name, topic.partitions, replication_factor, topic_configs=topic.config()) for topic in topics]
+    )
+    for name, code, *rest in response.topic_errors:
+        error = for_code(code)
+        # Another process that started at the same moment may have been first.
+        if code and error is not TopicAlreadyExistsError:
+            raise TopicMismatch(f"{name} could not be created: {error.__name__} {rest[0] if rest else ''}".strip())
+
+
+async def _differences(admin: AIOKafkaAdminClient, topic: Topic) -> tuple[str, ...]:
+    [described] = await admin.describe_topics([topic.name])
+    if described["error_code"]:
+        return (f"missing ({for_code(described['error_code']).__name__})",)
+    found = []
+    partitions = len(described["partitions"])
+    if partitions != topic.partitions:
+        found.append(f"partitions {partitions}, declared {topic.partitions}")
+    responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name)])
+    actual = {entry[0]: entry[1] for response in responses for resource in response.resources for entry in resource[4]}
+    found += [
+        f"{name} {actual[name]}, declared {declared}"
+        for name, declared in topic.config().items()
+        if actual.get(name, declared) != declared
+    ]
+    return tuple(found)

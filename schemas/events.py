@@ -1,0 +1,292 @@
+"""The events of the flow: what each topic carries, as pydantic models.
+
+Bodies ignore unknown fields, so that an older worker can read a newer gateway's events during a rolling update; every
+other deviation is refused.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+
+TenantId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+DocumentId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,199}$")]
+ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,63}$")]
+MediaType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+$", max_length=127)]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+ShortText = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
+
+INLINE_TEXT_CHARS_MAX = 262_144
+"""Text that may ride inside the event; longer goes to the object store (a Kafka message is 1 MB by default)."""
+METADATA_KEYS_MAX = 64
+CHAT_MESSAGE_CHARS_MAX = 8_000
+
+
+def now() -> datetime:
+    """The current time, in UTC."""
+    return datetime.now(UTC)
+
+
+class Model(BaseModel):
+    """A frozen part of an event."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Event(Model):
+    """What travels on a topic; ``event_type`` is its CloudEvents ``type``."""
+
+    event_type: ClassVar[str]
+    tenant_id: TenantId
+
+    def key(self) -> bytes:
+        """The Kafka key: the unit of order."""
+        raise TypeError(f"{type(self).__name__} has no key")
+
+
+class BlobContent(Model):
+    """Content that was put into the object store before the event (a claim check)."""
+
+    kind: Literal["blob"] = "blob"
+    key: Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[A-Za-z0-9][A-Za-z0-9._~/-]*$")]
+    size_bytes: int = Field(ge=0)
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _stays_inside(self) -> Self:
+        if ".." in self.key.split("/") or "" in self.key.split("/"):
+            raise ValueError("the key must not have empty or '..' parts")
+        return self
+
+
+class TextContent(Model):
+    """A short text that rides in the event itself."""
+
+    kind: Literal["text"] = "text"
+    text: str = Field(max_length=INLINE_TEXT_CHARS_MAX)
+
+
+class DocumentAttributes(Model):
+    """What a producer says of a document beside its content."""
+
+    media_type: MediaType
+    filename: ShortText | None = None
+    title: ShortText | None = None
+    collection: Tag | None = None
+    tags: tuple[Tag, ...] = Field(default=(), max_length=64)
+    metadata: dict[str, JsonValue] = Field(default_factory=dict, max_length=METADATA_KEYS_MAX)
+
+
+class DocumentEvent(Event):
+    """An event about one document; all events of a document share a key, so Kafka keeps their order."""
+
+    document_id: DocumentId
+
+    def key(self) -> bytes:
+        """``tenant/document``."""
+        return f"{self.tenant_id}/{self.document_id}".encode()
+
+
+class DocumentSubmitted(DocumentEvent, DocumentAttributes):
+    """A new document, or a new revision of one. Its place in the topic is its revision."""
+
+    event_type = "millrace.document.submitted"
+    content: Annotated[BlobContent | TextContent, Field(discriminator="kind")]
+
+
+class DocumentDeleted(DocumentEvent):
+    """The document is to be forgotten; it travels the same way as its revisions, behind them."""
+
+    event_type = "millrace.document.deleted"
+
+
+class Origin(Model):
+    """Where in ``documents.submitted`` a derived event began."""
+
+    partition: int = Field(ge=0)
+    position: int = Field(ge=1)
+
+
+class DerivedEvent(DocumentEvent):
+    """An event that a stage made from a submission."""
+
+    origin: Origin
+
+    @property
+    def revision(self) -> int:
+        """The document's revision: the position of its submission."""
+        return self.origin.position
+
+
+class Chunk(Model):
+    """A stretch of a document's extracted text: ``text == document_text[start:end]``, in characters."""
+
+    ordinal: int = Field(ge=0)
+    text: str
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    page: int | None = Field(default=None, ge=1)
+    heading_path: tuple[str, ...] = ()
+    token_count: int = Field(ge=0)
+    content_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    """Of what is embedded (heading path and text), so an unchanged chunk keeps its vector."""
+
+    def embedding_input(self) -> str:
+        """The headings above the chunk, then its text: a chunk alone often lacks the word that a question uses."""
+        return "\n".join((*self.heading_path, self.text))
+
+
+class ExtractedDocument(DocumentAttributes):
+    """What is known of a document once it was parsed."""
+
+    blob_key: str
+    text_key: str
+    """Where in the object store the extracted text lies (UTF-8): chunks and citations count their characters in it."""
+    size_bytes: int
+    text_chars: int
+    page_count: int | None = None
+
+
+class DocumentChunked(DerivedEvent):
+    """A batch of a revision's chunks, in order; the last one closes the revision."""
+
+    event_type = "millrace.document.chunked"
+    document: ExtractedDocument
+    chunks: tuple[Chunk, ...] = Field(min_length=1)
+    chunk_total: int = Field(ge=1)
+
+    @property
+    def last(self) -> bool:
+        """Whether this batch closes the revision."""
+        return self.chunks[-1].ordinal == self.chunk_total - 1
+
+
+class DocumentEmbedded(DocumentChunked):
+    """The same batch with its vectors, which follow the JSON body as raw little-endian float16 (see `schemas.wire`)."""
+
+    event_type = "millrace.document.embedded"
+    embedder: ShortText
+    dimensions: int = Field(ge=1, le=4_000)
+
+
+class Failure(Model):
+    """Why something ended."""
+
+    type: str
+    message: str
+    stage: str
+    attempt: int = Field(default=1, ge=1)
+
+
+class DocumentFailed(DerivedEvent):
+    """A revision ended in the dead letter; it takes the place of the chunks that will not come."""
+
+    event_type = "millrace.document.failed"
+    error: Failure
+
+
+class DocumentForgotten(DerivedEvent):
+    """A deletion on its way behind the revisions that it ends."""
+
+    event_type = "millrace.document.forgotten"
+
+
+class State(StrEnum):
+    """Where a revision stands. The last three are final."""
+
+    RECEIVED = "received"
+    PARSING = "parsing"
+    EMBEDDING = "embedding"
+    INDEXING = "indexing"
+    INDEXED = "indexed"
+    FAILED = "failed"
+    DELETED = "deleted"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more happens to the revision."""
+        return self in {State.INDEXED, State.FAILED, State.DELETED}
+
+
+class DocumentStatus(DerivedEvent):
+    """The newest state of a document; the topic is compacted, so the last one stays."""
+
+    event_type = "millrace.document.status"
+    state: State
+    chunks_total: int | None = None
+    chunks_done: int = 0
+    attempt: int = 1
+    error: Failure | None = None
+    filename: str | None = None
+    title: str | None = None
+    media_type: str | None = None
+    at: datetime = Field(default_factory=now)
+
+
+class SearchFilters(Model):
+    """Which documents a search looks at; a document must meet every filter that is given."""
+
+    document_ids: tuple[DocumentId, ...] | None = Field(default=None, min_length=1, max_length=1_000)
+    collection: Tag | None = None
+    tags: tuple[Tag, ...] | None = Field(default=None, min_length=1, description="All of these.")
+    media_types: tuple[MediaType, ...] | None = Field(default=None, min_length=1, description="Any of these.")
+    metadata: dict[str, JsonValue] | None = Field(default=None, description="Equal at each of these keys.")
+
+
+class ChatEventBase(Event):
+    """An event about one conversation; all of them share a key."""
+
+    conversation_id: ConversationId
+    request_id: str = Field(min_length=1, max_length=64)
+
+    def key(self) -> bytes:
+        """``tenant/conversation``."""
+        return f"{self.tenant_id}/{self.conversation_id}".encode()
+
+
+class ChatRequested(ChatEventBase):
+    """Somebody asked something."""
+
+    event_type = "millrace.chat.requested"
+    message: str = Field(min_length=1, max_length=CHAT_MESSAGE_CHARS_MAX)
+    filters: SearchFilters | None = None
+
+
+class Citation(Model):
+    """A passage that supports an answer: ``quote == document_text[start:end]``."""
+
+    number: int = Field(ge=1, description="The [n] in the answer.")
+    document_id: DocumentId
+    revision: int
+    title: str | None = None
+    filename: str | None = None
+    page: int | None = None
+    heading_path: tuple[str, ...] = ()
+    start: int = Field(ge=0, description="In characters of the document's extracted text.")
+    end: int = Field(ge=0)
+    quote: str
+
+
+class ChatDelta(ChatEventBase):
+    """The next piece of an answer."""
+
+    event_type = "millrace.chat.delta"
+    index: int = Field(ge=0)
+    text: str
+
+
+class ChatCompleted(ChatEventBase):
+    """The whole answer, as it was stored."""
+
+    event_type = "millrace.chat.completed"
+    message_id: str
+    answer: str
+    citations: tuple[Citation, ...] = ()
+
+
+class ChatFailed(ChatEventBase):
+    """The answer did not come about."""
+
+    event_type = "millrace.chat.failed"
+    error: Failure

@@ -1,0 +1,1 @@
+"""What happens: the Faust app and one module per agent."""
