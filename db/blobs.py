@@ -1,0 +1,94 @@
+"""The object store: a local folder by default; S3, GCS or Azure by URL."""
+
+import contextlib
+import tempfile
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.store import LocalStore, ObjectStore, from_url
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from db.errors import BlobMissing
+
+PART_BYTES = 5 * 1_048_576
+"""The smallest part that S3 accepts in a multipart upload: what one upload holds in memory."""
+
+
+class BlobSettings(BaseSettings):
+    """Where documents' bytes are kept."""
+
+    model_config = SettingsConfigDict(env_prefix="MILLRACE_BLOBS_", frozen=True)
+
+    url: str = Field(
+        default=".millrace/blobs",
+        description="A folder, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix.",
+    )
+
+
+class Blobs:
+    """Bytes by key. Keys are slash-separated; a blob is never changed once it is written."""
+
+    def __init__(self, settings: BlobSettings) -> None:
+        self._folder: Path | None = None
+        if urlsplit(settings.url).scheme in {"", "file"}:
+            self._folder = Path(settings.url.removeprefix("file://")).absolute()
+            self._store: ObjectStore = LocalStore(self._folder, mkdir=True)
+        else:
+            self._store = from_url(settings.url)
+
+    async def write(self, key: str, parts: AsyncIterable[bytes]) -> int:
+        """Stream parts into a blob and return its size; nothing is stored if the parts end in an exception."""
+        size = 0
+        writer = obstore.open_writer_async(self._store, key, buffer_size=PART_BYTES)
+        async with writer:
+            async for part in parts:
+                size += len(part)
+                await writer.write(part)
+        return size
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Write a small blob at once."""
+        await obstore.put_async(self._store, key, data)
+
+    async def get(self, key: str) -> bytes:
+        """A whole blob. Raises `BlobMissing`."""
+        with _missing(key):
+            return bytes(await (await obstore.get_async(self._store, key)).bytes_async())
+
+    async def stream(self, key: str) -> AsyncIterator[bytes]:
+        """A blob, part by part. Raises `BlobMissing` at once."""
+        with _missing(key):
+            found = await obstore.get_async(self._store, key)
+        return (bytes(part) async for part in found.stream())
+
+    async def delete(self, keys: list[str]) -> None:
+        """Delete blobs; those that are gone already do not matter."""
+        for key in keys:
+            with contextlib.suppress(FileNotFoundError):
+                await obstore.delete_async(self._store, key)
+
+    @contextlib.asynccontextmanager
+    async def as_file(self, key: str) -> AsyncIterator[Path]:
+        """A blob as a local file while the context lasts: parsers read files piecewise. Raises `BlobMissing`."""
+        if self._folder is not None:
+            path = self._folder / key
+            if not path.is_file():
+                raise BlobMissing(key)
+            yield path
+            return
+        with tempfile.NamedTemporaryFile(prefix="millrace-") as copy:
+            async for part in await self.stream(key):
+                copy.write(part)
+            copy.flush()
+            yield Path(copy.name)
+
+
+@contextlib.contextmanager
+def _missing(key: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise BlobMissing(key) from error

@@ -1,0 +1,32 @@
+"""What can go wrong with what is kept."""
+
+from schemas.errors import MillraceError
+
+
+class DatabaseUnavailable(MillraceError):
+    """Postgres cannot be reached."""
+
+    type = "database-unavailable"
+    hint = "Is DATABASE_URL right, and the server up?"
+    transient = True
+
+
+class DatabaseTooOld(MillraceError):
+    """The database lacks something that Millrace needs."""
+
+    type = "database-too-old"
+    hint = "PostgreSQL 16 or later with pgvector 0.8 or later; `millrace migrate` brings the tables up to date."
+
+
+class PositionNotReached(MillraceError):
+    """The tables have not reached the requested position yet."""
+
+    type = "position-not-reached"
+    hint = "Try again; the position stays valid."
+    transient = True
+
+
+class BlobMissing(MillraceError):
+    """The object store has no such content."""
+
+    type = "content-missing"

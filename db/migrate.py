@@ -1,0 +1,55 @@
+"""Brings a database's tables up to date: the SQL files of `db/migrations`, each applied once, by yoyo."""
+
+import logging
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import psycopg
+from yoyo import get_backend, read_migrations
+from yoyo.exceptions import LockTimeout
+
+from db.errors import DatabaseTooOld, DatabaseUnavailable
+from db.partitions import ensure_months
+from db.pool import CONNECT_TIMEOUT_S, DatabaseSettings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+POSTGRES_MIN = 160_000
+PGVECTOR_MIN = (0, 8)
+
+
+def migrate(settings: DatabaseSettings) -> list[str]:
+    """Apply what is missing and name it. Safe to run from several processes at once: the second waits."""
+    parts = urlsplit(settings.url.get_secret_value())
+    logging.getLogger("yoyo.migrations").setLevel(logging.WARNING)
+    try:
+        backend = get_backend(urlunsplit(parts._replace(scheme="postgresql+psycopg")))
+        with backend.lock(timeout=60):
+            missing = backend.to_apply(read_migrations(str(MIGRATIONS)))
+            backend.apply_migrations(missing)
+    except LockTimeout as error:
+        raise DatabaseUnavailable("another migration holds the lock.") from error
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(str(error).strip()) from error
+    return [migration.id for migration in missing]
+
+
+async def prepare(settings: DatabaseSettings, dimensions: int) -> None:
+    """Check the server's versions, make the coming months' partitions and the index for vectors of this width."""
+    connection = await asyncpg.connect(settings.url.get_secret_value(), timeout=CONNECT_TIMEOUT_S)
+    try:
+        version = connection.get_server_version()
+        if version.major * 10_000 < POSTGRES_MIN:
+            raise DatabaseTooOld(f"PostgreSQL {version.major}.")
+        pgvector = await connection.fetchval("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+        if tuple(int(part) for part in str(pgvector).split(".")[:2]) < PGVECTOR_MIN:
+            raise DatabaseTooOld(f"pgvector {pgvector}.")
+        await ensure_months(connection)
+        # An index needs a width, the column takes any: each embedder's width gets a partial index of its own.
+        await connection.execute(
+            f"CREATE INDEX IF NOT EXISTS document_chunks_embedding_{dimensions} ON document_chunks "
+            f"USING hnsw ((embedding::halfvec({dimensions})) halfvec_cosine_ops) "
+            f"WHERE vector_dims(embedding) = {dimensions}"
+        )
+    finally:
+        await connection.close()

@@ -1,0 +1,84 @@
+"""Connections to Postgres: pooled, limited, timed, with the types that the tables use."""
+
+import asyncio
+import contextlib
+from typing import Any, TypeAlias
+
+import asyncpg
+import orjson
+from pgvector.asyncpg import register_vector
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from db.errors import DatabaseTooOld, DatabaseUnavailable
+
+CONNECT_TIMEOUT_S = 10
+VECTOR_SEARCH_DEPTH = 200
+"""Candidates per ranking; also pgvector's ef_search, which bounds how many an index scan can return at once."""
+
+
+class DatabaseSettings(BaseSettings):
+    """How to reach Postgres."""
+
+    model_config = SettingsConfigDict(env_prefix="MILLRACE_DATABASE_", frozen=True)
+
+    url: SecretStr = Field(
+        default=SecretStr("postgresql://postgres@127.0.0.1:5432/millrace"),
+        validation_alias="DATABASE_URL",
+        description="Postgres, as postgresql://user:password@host:port/database.",
+    )
+    pool_size: int = Field(default=8, ge=1, description="Connections that one process may hold.")
+    statement_timeout_s: float = Field(default=30, gt=0, description="Seconds that one statement may take.")
+
+
+# Strings, since these classes are generic for the type checker alone.
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+
+async def connect(settings: DatabaseSettings) -> Pool:
+    """Open a pool. Raises `DatabaseUnavailable`, or `DatabaseTooOld` where the vector type is missing."""
+    try:
+        return await asyncpg.create_pool(
+            settings.url.get_secret_value(),
+            min_size=1,
+            max_size=settings.pool_size,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=settings.statement_timeout_s,
+            init=_prepare_connection,
+            server_settings={
+                "application_name": "millrace",
+                "statement_timeout": str(round(settings.statement_timeout_s * 1_000)),
+                "idle_in_transaction_session_timeout": str(round(settings.statement_timeout_s * 2_000)),
+            },
+        )
+    except ValueError as error:
+        raise DatabaseTooOld(str(error)) from error
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise DatabaseUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+async def close(pool: Pool) -> None:
+    """Close a pool, giving running statements a moment to end."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await pool.close()
+            return
+    pool.terminate()
+
+
+async def _prepare_connection(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    await register_vector(connection)
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", format="binary", encoder=_encode_jsonb, decoder=_decode_jsonb
+    )
+    # Under filters an index scan goes on until enough rows pass them, instead of answering with too few.
+    await connection.execute(f"SET hnsw.iterative_scan = strict_order; SET hnsw.ef_search = {VECTOR_SEARCH_DEPTH}")
+
+
+def _encode_jsonb(value: Any) -> bytes:
+    return b"\x01" + orjson.dumps(value)
+
+
+def _decode_jsonb(value: bytes) -> Any:
+    return orjson.loads(value[1:])

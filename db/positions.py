@@ -1,0 +1,48 @@
+"""`stream_positions` and `stream_epochs`: how far the effects of the streams reach."""
+
+import asyncio
+
+from db.errors import PositionNotReached
+from db.pool import Connection, Pool
+from db.queries import load
+from schemas.position import Position
+from schemas.topics import SUBMITTED
+
+_queries = load("positions")
+
+INDEX_GROUP = "millrace-index"
+"""The consumer group whose effects make a document searchable."""
+POLL_S = 0.005
+"""A few indexed point reads a second per waiting client; a client that waits is waiting for milliseconds."""
+
+
+async def epoch_of(pool: Pool, cluster_id: str) -> int:
+    """The number of a Kafka cluster, in the order in which this database first saw them."""
+    return int(await _queries.epoch_of(pool, cluster_id=cluster_id))
+
+
+async def advance(
+    connection: Connection, *, tenant_id: str, group: str, topic: str, partition: int, position: int
+) -> bool:
+    """Move a position forward inside the caller's transaction; false where it was reached before."""
+    moved = await _queries.advance(
+        connection, tenant_id=tenant_id, consumer_group=group, topic=topic, partition=partition, position=position
+    )
+    return bool(moved)
+
+
+async def wait_until_indexed(pool: Pool, tenant_id: str, place: Position, timeout_s: float) -> None:
+    """Return once the tables show everything up to a submission. Raises `PositionNotReached` after ``timeout_s``."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not await _indexed(pool, tenant_id, place):  # noqa: ASYNC110 (the event is in another process)
+                await asyncio.sleep(POLL_S)
+    except TimeoutError:
+        raise PositionNotReached(f"Waited {timeout_s:g} s.") from None
+
+
+async def _indexed(pool: Pool, tenant_id: str, place: Position) -> bool:
+    reached = await _queries.reached(
+        pool, tenant_id=tenant_id, consumer_group=INDEX_GROUP, topic=SUBMITTED.name, partition=place.partition
+    )
+    return reached is not None and int(reached) >= place.position

@@ -1,0 +1,30 @@
+-- name: clear_batch!
+-- Remove a batch that an earlier, interrupted run of the pipeline already stored, so that it can be copied again.
+DELETE FROM document_chunks
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision
+  AND ordinal BETWEEN :first_ordinal AND :last_ordinal;
+
+-- name: count_chunks$
+-- How many chunks of a revision are stored.
+SELECT count(*) FROM document_chunks
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision;
+
+-- name: delete_other_revisions!
+-- Remove the chunks of all revisions up to a given one, except the one to keep.
+DELETE FROM document_chunks
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision <= :up_to AND revision <> :keep;
+
+-- name: list_chunks
+-- A page of the visible chunks of a document, in order.
+SELECT c.ordinal, c.page, c.start_char, c.end_char, c.token_count, c.content_hash, c.headings, c.text, c.revision
+FROM documents d
+JOIN document_chunks c ON c.tenant_id = d.tenant_id AND c.document_id = d.document_id AND c.revision = d.revision
+WHERE d.tenant_id = :tenant_id AND d.document_id = :document_id AND NOT d.deleted AND c.ordinal > :after
+ORDER BY c.ordinal
+LIMIT :limit;
+
+-- name: known_embeddings
+-- The vectors that this embedder already made of the same content for the same tenant.
+SELECT DISTINCT ON (content_hash) content_hash, embedding
+FROM document_chunks
+WHERE tenant_id = :tenant_id AND content_hash = ANY(:content_hashes) AND embedder = :embedder;

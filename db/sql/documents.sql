@@ -1,0 +1,60 @@
+-- name: lock_document^
+-- The document's visible revision, with the row locked until the transaction ends; created (invisible) if it is new.
+INSERT INTO documents (tenant_id, document_id, revision, deleted)
+VALUES (:tenant_id, :document_id, 0, true)
+ON CONFLICT (tenant_id, document_id) DO UPDATE SET document_id = excluded.document_id
+RETURNING revision, deleted, blob_key, text_key;
+
+-- name: publish_revision!
+-- Make a revision the visible one.
+UPDATE documents
+SET revision = :revision, deleted = false, media_type = :media_type, filename = :filename, title = :title,
+    collection = :collection, tags = :tags, metadata = :metadata, blob_key = :blob_key, text_key = :text_key,
+    size_bytes = :size_bytes, text_chars = :text_chars, page_count = :page_count, chunk_count = :chunk_count,
+    indexed_at = now()
+WHERE tenant_id = :tenant_id AND document_id = :document_id;
+
+-- name: bury_document!
+-- Leave a tombstone: the document is gone for readers, and nothing older than this revision comes back.
+UPDATE documents
+SET revision = :revision, deleted = true, media_type = NULL, filename = NULL, title = NULL, collection = NULL,
+    tags = '{}', metadata = '{}', blob_key = NULL, text_key = NULL, size_bytes = NULL, text_chars = NULL,
+    page_count = NULL, chunk_count = 0
+WHERE tenant_id = :tenant_id AND document_id = :document_id;
+
+-- name: get_document^
+-- One document as readers see it: its visible revision, and where its newest revision stands.
+SELECT p.document_id, CASE WHEN d.deleted THEN NULL ELSE d.revision END AS revision,
+       coalesce(d.media_type, p.media_type) AS media_type, coalesce(d.filename, p.filename) AS filename,
+       coalesce(d.title, p.title) AS title, d.collection, coalesce(d.tags, '{}') AS tags,
+       coalesce(d.metadata, '{}') AS metadata, d.blob_key, d.text_key, d.size_bytes, d.text_chars, d.page_count,
+       coalesce(d.chunk_count, 0) AS chunk_count, CASE WHEN d.deleted THEN NULL ELSE d.indexed_at END AS indexed_at,
+       p.revision AS newest_revision, p.state, p.chunks_total, p.chunks_done, p.attempt, p.error, p.received_at,
+       p.updated_at
+FROM document_processing p
+LEFT JOIN documents d ON d.tenant_id = p.tenant_id AND d.document_id = p.document_id
+WHERE p.tenant_id = :tenant_id AND p.document_id = :document_id
+ORDER BY p.revision DESC
+LIMIT 1;
+
+-- name: list_documents
+-- A page of documents in the order of their ids, after a given id; those whose newest state is deleted are left out.
+SELECT newest.document_id, CASE WHEN d.deleted THEN NULL ELSE d.revision END AS revision,
+       coalesce(d.media_type, newest.media_type) AS media_type, coalesce(d.filename, newest.filename) AS filename,
+       coalesce(d.title, newest.title) AS title, d.collection, coalesce(d.tags, '{}') AS tags,
+       coalesce(d.metadata, '{}') AS metadata, d.blob_key, d.text_key, d.size_bytes, d.text_chars, d.page_count,
+       coalesce(d.chunk_count, 0) AS chunk_count, CASE WHEN d.deleted THEN NULL ELSE d.indexed_at END AS indexed_at,
+       newest.revision AS newest_revision, newest.state, newest.chunks_total, newest.chunks_done, newest.attempt,
+       newest.error, newest.received_at, newest.updated_at
+FROM (
+    SELECT DISTINCT ON (p.document_id) p.*
+    FROM document_processing p
+    WHERE p.tenant_id = :tenant_id AND p.document_id > :after
+    ORDER BY p.document_id, p.revision DESC
+) newest
+LEFT JOIN documents d ON d.tenant_id = newest.tenant_id AND d.document_id = newest.document_id
+WHERE newest.state <> 'deleted'
+  AND (:state::text IS NULL OR newest.state = :state)
+  AND (:collection::text IS NULL OR d.collection = :collection)
+ORDER BY newest.document_id
+LIMIT :limit;
