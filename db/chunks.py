@@ -33,14 +33,12 @@ HEADING_SEPARATOR = "\n"
 
 async def store(connection: Connection, batch: DocumentEmbedded, vectors: NDArray[np.float16]) -> None:
     """Copy a batch in, in place of what an interrupted run may have left of it. ``vectors``: (chunks, dimensions)."""
-    first, last = batch.chunks[0].ordinal, batch.chunks[-1].ordinal
-    await _queries.clear_batch(
+    await _queries.clear_from(
         connection,
         tenant_id=batch.tenant_id,
         document_id=batch.document_id,
         revision=batch.revision,
-        first_ordinal=first,
-        last_ordinal=last,
+        first_ordinal=batch.chunks[0].ordinal,
     )
     await connection.copy_records_to_table(
         "document_chunks",
@@ -72,12 +70,12 @@ async def count(connection: Connection, tenant_id: str, document_id: str, revisi
     return int(await _queries.count_chunks(connection, tenant_id=tenant_id, document_id=document_id, revision=revision))
 
 
-async def delete_other_revisions(
-    connection: Connection, tenant_id: str, document_id: str, *, up_to: int, keep: int
+async def delete_revisions(
+    connection: Connection, tenant_id: str, document_id: str, *, lowest: int, highest: int
 ) -> None:
-    """Remove the chunks of revisions up to ``up_to``, except those of ``keep``."""
-    await _queries.delete_other_revisions(
-        connection, tenant_id=tenant_id, document_id=document_id, up_to=up_to, keep=keep
+    """Remove the chunks of the revisions from ``lowest`` to ``highest``."""
+    await _queries.delete_revisions(
+        connection, tenant_id=tenant_id, document_id=document_id, lowest=lowest, highest=highest
     )
 
 

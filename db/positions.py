@@ -6,11 +6,11 @@ from db.errors import PositionNotReached
 from db.pool import Connection, Pool
 from db.queries import load
 from schemas.position import Position
-from schemas.topics import SUBMITTED
+from schemas.topics import GROUP_OF_STAGE, SUBMITTED
 
 _queries = load("positions")
 
-INDEX_GROUP = "millrace-index"
+INDEX_GROUP, _ = GROUP_OF_STAGE["index"]
 """The consumer group whose effects make a document searchable."""
 POLL_S = 0.005
 """A few indexed point reads a second per waiting client; a client that waits is waiting for milliseconds."""

@@ -2,7 +2,7 @@
 
 from db.pool import Connection, Pool
 from db.queries import load
-from schemas.events import DocumentStatus, State
+from schemas.events import DerivedEvent, DocumentStatus, State
 
 _queries = load("processing")
 
@@ -28,6 +28,23 @@ async def report(connection: "Connection | Pool", status: DocumentStatus) -> boo
         media_type=status.media_type,
     )
     return bool(moved)
+
+
+async def get(connection: Connection, event: DerivedEvent) -> DocumentStatus | None:
+    """The stored status of the revision that an event is about; None if there is none any more."""
+    row = await _queries.get_state(
+        connection, tenant_id=event.tenant_id, document_id=event.document_id, revision=event.revision
+    )
+    if row is None:
+        return None
+    values = dict(row)
+    return DocumentStatus(
+        tenant_id=event.tenant_id,
+        document_id=event.document_id,
+        origin=event.origin,
+        at=values.pop("updated_at"),
+        **values,
+    )
 
 
 async def has_failed(connection: Connection, tenant_id: str, document_id: str, revision: int) -> bool:

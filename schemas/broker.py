@@ -1,6 +1,9 @@
 """The broker as Millrace needs it: reachable, with the declared topics, written to without loss."""
 
+import asyncio
 import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +18,8 @@ from schemas.errors import BrokerUnavailable, TopicMismatch
 from schemas.topics import MESSAGE_BYTES_MAX, TOPICS, Topic
 
 REQUEST_TIMEOUT_MS = 10_000
+PROPAGATION_POLL_S = 0.05
+"""How often to look whether a new topic is known yet."""
 
 
 class BrokerSettings(BaseSettings):
@@ -80,24 +85,24 @@ class TopicReport:
     differences: tuple[str, ...]
 
 
-async def ensure_topics(settings: BrokerSettings, *, create: bool = True) -> list[TopicReport]:
+async def ensure_topics(
+    settings: BrokerSettings, topics: Sequence[Topic] = TOPICS, *, create: bool = True
+) -> list[TopicReport]:
     """Create the declared topics that are missing and compare the others with their declaration.
 
     Raises `BrokerUnavailable`, and `TopicMismatch` where a partition count differs (keys would change partition).
     """
-    admin = AIOKafkaAdminClient(**settings.client())
-    try:
-        await admin.start()
-    except KafkaError as error:
-        raise BrokerUnavailable(settings.bootstrap_servers) from error
-    try:
-        existing = set(await admin.list_topics())
-        created = {topic.name for topic in TOPICS if create and topic.name not in existing}
-        if created:
-            await _create(admin, [topic for topic in TOPICS if topic.name in created], settings.replication_factor)
-        reports = [TopicReport(topic, topic.name in created, await _differences(admin, topic)) for topic in TOPICS]
-    finally:
-        await admin.close()
+    async with _admin(settings) as admin:
+        existing = await _described(admin)
+        missing = [topic for topic in topics if create and topic.name not in existing]
+        created = set()
+        if missing:
+            created = await _create(admin, missing, settings.replication_factor)
+            existing = await _described(admin, awaited={topic.name for topic in topics})
+        reports = [
+            TopicReport(topic, topic.name in created, await _differences(admin, topic, existing.get(topic.name)))
+            for topic in topics
+        ]
     for report in reports:
         for difference in report.differences:
             if difference.startswith("partitions"):
@@ -107,32 +112,53 @@ async def ensure_topics(settings: BrokerSettings, *, create: bool = True) -> lis
 
 async def cluster_id(settings: BrokerSettings) -> str:
     """The id of the cluster, which changes when its data was wiped. Raises `BrokerUnavailable`."""
+    async with _admin(settings) as admin:
+        return str((await admin.describe_cluster())["cluster_id"])
+
+
+@asynccontextmanager
+async def _admin(settings: BrokerSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(**settings.client())
     try:
         await admin.start()
-        cluster = await admin.describe_cluster()
-    except KafkaError as error:
+        yield admin
+    except (KafkaError, TimeoutError) as error:
         raise BrokerUnavailable(settings.bootstrap_servers) from error
     finally:
         await admin.close()
-    return str(cluster["cluster_id"])
 
 
-async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication_factor: int) -> None:
+async def _described(admin: AIOKafkaAdminClient, awaited: set[str] | None = None) -> dict[str, dict[str, Any]]:
+    """The broker's topics by name, once ``awaited`` are among them: a new topic is known everywhere a moment later.
+
+    All of them are asked for, since asking by name would create the missing ones on a broker that does so by itself.
+    """
+    async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1_000):
+        while True:
+            found = {topic["topic"]: topic for topic in await admin.describe_topics() if not topic["error_code"]}
+            if not awaited or awaited <= found.keys():
+                return found
+            await asyncio.sleep(PROPAGATION_POLL_S)
+
+
+async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication_factor: int) -> set[str]:
+    """Names of the topics that this call created: another process that started at the same moment may be first."""
     response = await admin.create_topics(
         [NewTopic(topic.name, topic.partitions, replication_factor, topic_configs=topic.config()) for topic in topics]
     )
+    created = set()
     for name, code, *rest in response.topic_errors:
         error = for_code(code)
-        # Another process that started at the same moment may have been first.
-        if code and error is not TopicAlreadyExistsError:
+        if not code:
+            created.add(name)
+        elif error is not TopicAlreadyExistsError:
             raise TopicMismatch(f"{name} could not be created: {error.__name__} {rest[0] if rest else ''}".strip())
+    return created
 
 
-async def _differences(admin: AIOKafkaAdminClient, topic: Topic) -> tuple[str, ...]:
-    [described] = await admin.describe_topics([topic.name])
-    if described["error_code"]:
-        return (f"missing ({for_code(described['error_code']).__name__})",)
+async def _differences(admin: AIOKafkaAdminClient, topic: Topic, described: dict[str, Any] | None) -> tuple[str, ...]:
+    if described is None:
+        return ("missing",)
     found = []
     partitions = len(described["partitions"])
     if partitions != topic.partitions:

@@ -4,23 +4,46 @@ Bodies ignore unknown fields, so that an older worker can read a newer gateway's
 other deviation is refused.
 """
 
+import math
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+import orjson
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+)
 
 TenantId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 DocumentId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,199}$")]
 ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,63}$")]
 MediaType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+$", max_length=127)]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
-ShortText = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
+BlobKey = Annotated[
+    str, StringConstraints(max_length=1024, pattern=r"^[a-z0-9][a-z0-9_-]{0,62}(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$")
+]
+"""``tenant/…``, without empty or '..' parts, so that it stays where it belongs."""
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+"""Any text but U+0000, which Postgres cannot store."""
+ShortText = Annotated[Text, StringConstraints(max_length=500)]
+Natural = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""A count or an offset, up to what every JSON reader holds exactly."""
 
 INLINE_TEXT_CHARS_MAX = 262_144
 """Text that may ride inside the event; longer goes to the object store (a Kafka message is 1 MB by default)."""
 METADATA_KEYS_MAX = 64
+METADATA_DEPTH_MAX = 16
+METADATA_BYTES_MAX = 65_536
+"""As JSON: it rides along in every batch of the document's chunks."""
 CHAT_MESSAGE_CHARS_MAX = 8_000
+FAILURE_CHARS_MAX = 2_000
 
 
 def now() -> datetime:
@@ -28,10 +51,50 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def _storable_json(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Refuse what JSON readers would take but Postgres or the next stage's encoder would not."""
+    _refuse_unstorable(value, METADATA_DEPTH_MAX)
+    try:
+        size_bytes = len(orjson.dumps(value))
+    except TypeError as error:  # an integer beyond 64 bits, half of a surrogate pair
+        raise ValueError(str(error)) from error
+    if size_bytes > METADATA_BYTES_MAX:
+        raise ValueError(f"{size_bytes} bytes as JSON, where {METADATA_BYTES_MAX} are allowed")
+    return value
+
+
+def _refuse_unstorable(value: JsonValue, depth: int) -> None:
+    if depth < 0:
+        raise ValueError(f"nested deeper than {METADATA_DEPTH_MAX} levels")
+    match value:
+        case str() if "\0" in value:
+            raise ValueError("U+0000 cannot be stored")
+        case float() if not math.isfinite(value):
+            raise ValueError("not a finite number")
+        case list():
+            for item in value:
+                _refuse_unstorable(item, depth - 1)
+        case dict():
+            for key, item in value.items():
+                _refuse_unstorable(key, depth)
+                _refuse_unstorable(item, depth - 1)
+
+
+def _storable_message(message: object) -> object:
+    """Make any error's message fit: the report of a failure must not fail itself."""
+    if not isinstance(message, str):
+        return message
+    text = message.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text if len(text) <= FAILURE_CHARS_MAX else f"{text[: FAILURE_CHARS_MAX - 1]}…"
+
+
+Metadata = Annotated[dict[str, JsonValue], Field(max_length=METADATA_KEYS_MAX), AfterValidator(_storable_json)]
+
+
 class Model(BaseModel):
     """A frozen part of an event."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
 class Event(Model):
@@ -49,22 +112,16 @@ class BlobContent(Model):
     """Content that was put into the object store before the event (a claim check)."""
 
     kind: Literal["blob"] = "blob"
-    key: Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[A-Za-z0-9][A-Za-z0-9._~/-]*$")]
-    size_bytes: int = Field(ge=0)
+    key: BlobKey
+    size_bytes: Natural
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
-
-    @model_validator(mode="after")
-    def _stays_inside(self) -> Self:
-        if ".." in self.key.split("/") or "" in self.key.split("/"):
-            raise ValueError("the key must not have empty or '..' parts")
-        return self
 
 
 class TextContent(Model):
     """A short text that rides in the event itself."""
 
     kind: Literal["text"] = "text"
-    text: str = Field(max_length=INLINE_TEXT_CHARS_MAX)
+    text: Text = Field(max_length=INLINE_TEXT_CHARS_MAX)
 
 
 class DocumentAttributes(Model):
@@ -75,7 +132,9 @@ class DocumentAttributes(Model):
     title: ShortText | None = None
     collection: Tag | None = None
     tags: tuple[Tag, ...] = Field(default=(), max_length=64)
-    metadata: dict[str, JsonValue] = Field(default_factory=dict, max_length=METADATA_KEYS_MAX)
+    metadata: Metadata = Field(
+        default_factory=dict, description="Any JSON of at most 64 KiB and 16 levels, without U+0000."
+    )
 
 
 class DocumentEvent(Event):
@@ -105,7 +164,7 @@ class Origin(Model):
     """Where in ``documents.submitted`` a derived event began."""
 
     partition: int = Field(ge=0)
-    position: int = Field(ge=1)
+    position: Natural = Field(ge=1)
 
 
 class DerivedEvent(DocumentEvent):
@@ -122,13 +181,13 @@ class DerivedEvent(DocumentEvent):
 class Chunk(Model):
     """A stretch of a document's extracted text: ``text == document_text[start:end]``, in characters."""
 
-    ordinal: int = Field(ge=0)
-    text: str
-    start: int = Field(ge=0)
-    end: int = Field(ge=0)
+    ordinal: Natural
+    text: Text
+    start: Natural
+    end: Natural
     page: int | None = Field(default=None, ge=1)
-    heading_path: tuple[str, ...] = ()
-    token_count: int = Field(ge=0)
+    heading_path: tuple[Text, ...] = ()
+    token_count: Natural
     content_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
     """Of what is embedded (heading path and text), so an unchanged chunk keeps its vector."""
 
@@ -140,12 +199,12 @@ class Chunk(Model):
 class ExtractedDocument(DocumentAttributes):
     """What is known of a document once it was parsed."""
 
-    blob_key: str
-    text_key: str
+    blob_key: BlobKey
+    text_key: BlobKey
     """Where in the object store the extracted text lies (UTF-8): chunks and citations count their characters in it."""
-    size_bytes: int
-    text_chars: int
-    page_count: int | None = None
+    size_bytes: Natural
+    text_chars: Natural
+    page_count: Natural | None = None
 
 
 class DocumentChunked(DerivedEvent):
@@ -174,7 +233,7 @@ class Failure(Model):
     """Why something ended."""
 
     type: str
-    message: str
+    message: Annotated[str, BeforeValidator(_storable_message)]
     stage: str
     attempt: int = Field(default=1, ge=1)
 
@@ -218,10 +277,10 @@ class DocumentStatus(DerivedEvent):
     chunks_done: int = 0
     attempt: int = 1
     error: Failure | None = None
-    filename: str | None = None
-    title: str | None = None
+    filename: ShortText | None = None
+    title: ShortText | None = None
     media_type: str | None = None
-    at: datetime = Field(default_factory=now)
+    at: AwareDatetime = Field(default_factory=now)
 
 
 class SearchFilters(Model):
@@ -231,14 +290,14 @@ class SearchFilters(Model):
     collection: Tag | None = None
     tags: tuple[Tag, ...] | None = Field(default=None, min_length=1, description="All of these.")
     media_types: tuple[MediaType, ...] | None = Field(default=None, min_length=1, description="Any of these.")
-    metadata: dict[str, JsonValue] | None = Field(default=None, description="Equal at each of these keys.")
+    metadata: Metadata | None = Field(default=None, description="Equal at each of these keys.")
 
 
 class ChatEventBase(Event):
     """An event about one conversation; all of them share a key."""
 
     conversation_id: ConversationId
-    request_id: str = Field(min_length=1, max_length=64)
+    request_id: Text = Field(min_length=1, max_length=64)
 
     def key(self) -> bytes:
         """``tenant/conversation``."""
@@ -249,7 +308,7 @@ class ChatRequested(ChatEventBase):
     """Somebody asked something."""
 
     event_type = "millrace.chat.requested"
-    message: str = Field(min_length=1, max_length=CHAT_MESSAGE_CHARS_MAX)
+    message: Text = Field(min_length=1, max_length=CHAT_MESSAGE_CHARS_MAX)
     filters: SearchFilters | None = None
 
 
@@ -259,29 +318,29 @@ class Citation(Model):
     number: int = Field(ge=1, description="The [n] in the answer.")
     document_id: DocumentId
     revision: int
-    title: str | None = None
-    filename: str | None = None
+    title: ShortText | None = None
+    filename: ShortText | None = None
     page: int | None = None
-    heading_path: tuple[str, ...] = ()
-    start: int = Field(ge=0, description="In characters of the document's extracted text.")
-    end: int = Field(ge=0)
-    quote: str
+    heading_path: tuple[Text, ...] = ()
+    start: Natural = Field(description="In characters of the document's extracted text.")
+    end: Natural
+    quote: Text
 
 
 class ChatDelta(ChatEventBase):
     """The next piece of an answer."""
 
     event_type = "millrace.chat.delta"
-    index: int = Field(ge=0)
-    text: str
+    index: Natural
+    text: Text
 
 
 class ChatCompleted(ChatEventBase):
     """The whole answer, as it was stored."""
 
     event_type = "millrace.chat.completed"
-    message_id: str
-    answer: str
+    message_id: Text
+    answer: Text
     citations: tuple[Citation, ...] = ()
 
 

@@ -46,7 +46,8 @@ class Topic:
 PIPELINE_PARTITIONS = 8
 """One number for the whole pipeline: a document stays in the same partition from stage to stage, so order holds."""
 MESSAGE_BYTES_MAX = 4_194_304
-"""A batch of chunks with the vectors of a wide embedder (64 x 4,000 x 2 bytes) and room to spare."""
+"""A batch of chunks with the vectors of a wide embedder (64 x 4,000 x 2 bytes) and room to spare; also an inline text
+of 262,144 characters, each of which can take 6 bytes in JSON."""
 
 SUBMITTED = Topic(
     "documents.submitted",
@@ -55,6 +56,7 @@ SUBMITTED = Topic(
     (DocumentSubmitted, DocumentDeleted),
     PIPELINE_PARTITIONS,
     FOREVER_MS,
+    max_message_bytes=MESSAGE_BYTES_MAX,
 )
 CHUNKED = Topic(
     "documents.chunked",
@@ -110,3 +112,11 @@ CHAT_EVENTS = Topic(
 )
 
 TOPICS = (SUBMITTED, CHUNKED, EMBEDDED, STATUS, DEAD_LETTER, CHAT_REQUESTED, CHAT_EVENTS)
+
+GROUP_OF_STAGE = {
+    "parse": ("millrace-parse", SUBMITTED),
+    "embed": ("millrace-embed", CHUNKED),
+    "index": ("millrace-index", EMBEDDED),
+    "answer": ("millrace-answer", CHAT_REQUESTED),
+}
+"""Each stage's consumer group and the topic it reads."""

@@ -4,6 +4,7 @@ Attributes ride in ``ce_`` headers, the body is JSON. A body may be followed by 
 attribute ``ce_binaryoffset`` then says where the JSON ends. W3C ``traceparent`` rides beside them.
 """
 
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -23,7 +24,12 @@ SOURCE = "millrace"
 JSON = "application/json"
 JSON_WITH_BINARY = "application/vnd.millrace.json-and-binary"
 
-Headers = Sequence[tuple[str, bytes]]
+VECTOR_TYPE = "<f2"
+"""Vectors behind a body: little-endian float16, one after the other."""
+REQUIRED_HEADERS = ("ce_specversion", "ce_id", "ce_source", "ce_type")
+
+Headers = Sequence[tuple[str, bytes | None]]
+"""As a Kafka consumer hands them over; the protocol allows a header without a value."""
 E = TypeVar("E", bound=Event)
 
 
@@ -87,33 +93,44 @@ def decode(kinds: Sequence[type[E]], key: bytes | None, value: bytes | None, hea
     kind = next((kind for kind in kinds if kind.event_type == attributes.get("type")), None)
     if kind is None:
         expected = ", ".join(kind.event_type for kind in kinds)
-        raise InvalidEvent(f"ce_type is {attributes.get('type')!r}, where this topic carries {expected}.")
+        raise InvalidEvent(f"ce_type is {attributes.get('type')!r:.200}, where this topic carries {expected}.")
     body = memoryview(value or b"")
     split = _binary_offset(attributes, len(body))
     try:
-        event = kind.model_validate_json(bytes(body[:split]))
+        event = kind.model_validate_json(bytes(body[:split]), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise InvalidEvent(f"{where}: {first['msg']} ({error.error_count()} in all).") from error
+        raise InvalidEvent(f"{where:.200}: {first['msg']} ({error.error_count()} in all).") from error
     if key != event.key():
-        raise InvalidEvent(f"The key is {key!r}, where the body says {event.key()!r}; order depends on it.")
+        raise InvalidEvent(f"The key is {key!r:.300}, where the body says {event.key()!r}; order depends on it.")
     return event, body[split:]
 
 
 def _attributes(value: bytes | None, headers: Headers) -> dict[str, Any]:
+    own: dict[str, bytes] = {}
+    # Headers of other makers may be no text at all; only CloudEvents' own are read.
+    for name, data in headers:
+        attribute = name.lower()
+        if attribute.startswith("ce_") or attribute == "content-type":
+            if data is None or attribute in own:
+                raise InvalidEvent(
+                    f"The header {attribute:.80} {'has no value' if data is None else 'is given twice'}."
+                )
+            own[attribute] = data
+    if missing := [name for name in REQUIRED_HEADERS if name not in own]:
+        raise InvalidEvent(f"The header {missing[0]} is missing.")
     try:
-        # Headers of other makers may be no text at all; only CloudEvents' own are read.
-        own = {name: data for name, data in headers if name.lower().startswith("ce_") or name.lower() == "content-type"}
-        return dict(from_binary(KafkaMessage(own, None, value or b""), _UNTOUCHED).get_attributes())
-    except (BaseCloudEventException, ValueError) as error:
-        raise InvalidEvent(f"Not a CloudEvent in binary mode: {' '.join(str(error).split())}.") from error
+        return dict(from_binary(KafkaMessage(own, None, value or b""), _UNTOUCHED, CloudEvent).get_attributes())
+    except (BaseCloudEventException, ValueError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise InvalidEvent(f"Not a CloudEvent in binary mode: {reason:.300}.") from error
 
 
 def _binary_offset(attributes: dict[str, Any], length: int) -> int:
     offset = attributes.get("binaryoffset")
     if offset is None:
         return length
-    if not str(offset).isdecimal() or int(offset) > length:
-        raise InvalidEvent(f"ce_binaryoffset is {offset!r} in a body of {length} bytes.")
+    if not re.fullmatch("[0-9]{1,10}", offset) or int(offset) > length:
+        raise InvalidEvent(f"ce_binaryoffset is {offset!r:.40} in a body of {length} bytes.")
     return int(offset)

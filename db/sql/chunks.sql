@@ -1,18 +1,17 @@
--- name: clear_batch!
--- Remove a batch that an earlier, interrupted run of the pipeline already stored, so that it can be copied again.
+-- name: clear_from!
+-- Remove what an earlier, interrupted run of the pipeline stored of a revision from a batch on: it comes again.
 DELETE FROM document_chunks
-WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision
-  AND ordinal BETWEEN :first_ordinal AND :last_ordinal;
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision AND ordinal >= :first_ordinal;
 
 -- name: count_chunks$
 -- How many chunks of a revision are stored.
 SELECT count(*) FROM document_chunks
 WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision;
 
--- name: delete_other_revisions!
--- Remove the chunks of all revisions up to a given one, except the one to keep.
+-- name: delete_revisions!
+-- Remove the chunks of a range of revisions.
 DELETE FROM document_chunks
-WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision <= :up_to AND revision <> :keep;
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision BETWEEN :lowest AND :highest;
 
 -- name: list_chunks
 -- A page of the visible chunks of a document, in order.

@@ -24,6 +24,12 @@ SELECT EXISTS (
     WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision AND state = 'failed'
 );
 
+-- name: get_state^
+-- Where one revision stands.
+SELECT state, chunks_total, chunks_done, attempt, error, filename, title, media_type, updated_at
+FROM document_processing
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision;
+
 -- name: forget_older!
 -- Drop the reports on revisions that a newer one has replaced.
 DELETE FROM document_processing

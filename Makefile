@@ -1,0 +1,84 @@
+# `make` alone tells what there is.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The first Python that is new enough; another by `make PYTHON=/path/to/python3 ...`.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c '$(NEW_ENOUGH)' 2>/dev/null && echo "$$python" && break; done)
+
+# uv, from the PATH or else from PyPI into a folder of its own: the system's Python may forbid installing into it.
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
+
+VENV := .venv/bin
+SYNCED := .venv/.synced
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup
+setup: $(SYNCED) ## Install the locked Python environment and Kafka's jars
+	@test -n "$$KAFKA_BOOTSTRAP_SERVERS" || $(VENV)/python -m millrace.local
+
+.PHONY: demo
+demo: setup ## Start everything, index the sample corpus, search it and ask about it; Ctrl-C stops
+	@$(VENV)/millrace demo
+
+.PHONY: test
+test: setup ## Run all tests, on a real Kafka and a real Postgres
+	@$(VENV)/pytest
+
+.PHONY: lint
+lint: $(SYNCED) ## Check style, types and who imports whom
+	$(VENV)/ruff check
+	$(VENV)/ruff format --check
+	$(VENV)/mypy
+	$(VENV)/lint-imports
+
+.PHONY: format
+format: $(SYNCED) ## Format the code, and mend what can be mended
+	$(VENV)/ruff check --fix
+	$(VENV)/ruff format
+
+.PHONY: schemas
+schemas: $(SYNCED) ## Generate the JSON Schema and AsyncAPI files from the event models
+	$(VENV)/python -m schemas.generate
+
+.PHONY: samples
+samples: $(SYNCED) ## Generate the binary documents of the sample corpus
+	$(VENV)/python -m samples.generate
+
+.PHONY: bench-latency
+bench-latency: setup ## Measure the time from accepted to found
+	@$(VENV)/python -m benchmarks.latency
+
+.PHONY: lock
+lock: $(UV) ## Lock the dependencies of pyproject.toml anew
+	$(UV) pip compile pyproject.toml --universal --all-extras --group dev --generate-hashes --python-version 3.11 \
+		--quiet --output-file requirements.lock
+
+.PHONY: clean-data
+clean-data: $(SYNCED) ## Forget all local data; Kafka's jars stay
+	@$(VENV)/millrace clean-data
+
+.PHONY: clean
+clean: ## Remove what was installed and built; data stays
+	rm -rf .venv .uv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# Stamped when done, so that it is done again only once the lock or the project has changed.
+$(SYNCED): requirements.lock pyproject.toml | $(UV)
+	@$(call require_python)
+	@test -x $(VENV)/python || $(UV) venv --quiet --python "$(PYTHON)" .venv
+	$(UV) pip sync --quiet --python $(VENV)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(VENV)/python --no-deps --editable .
+	@touch $@
+
+.uv/bin/uv:
+	@$(call require_python)
+	@$(PYTHON) -m venv .uv || { echo "Python cannot make a virtual environment: on Debian, apt install python3-venv." >&2; exit 1; }
+	.uv/bin/pip install --quiet uv
+
+require_python = "$(or $(PYTHON),false)" -c '$(NEW_ENOUGH)' 2>/dev/null || \
+	{ echo "Millrace needs Python 3.11 or later: install one, or name it with make PYTHON=/path/to/python3." >&2; exit 1; }

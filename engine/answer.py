@@ -1,0 +1,197 @@
+"""Answer: a question and the passages that a search found become an answer that says where each part stands."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import chain
+from typing import Literal, Protocol
+
+import numpy as np
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from engine.embed import Embedder
+from engine.sentences import sentences, stems
+
+NOTHING_FOUND = "I found nothing about this in the documents."
+
+
+# What begins a list item or a quotation in Markdown, and is no part of the sentence.
+_BULLET = re.compile(r"^(?:[-*+>\u2022]|\d+[.)])\s+")
+# A reference that the document itself makes would read as a marker of ours.
+_REFERENCE = re.compile(r"\[(\d+(?:\s*,\s*\d+)*)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk that a search found: ``text == document_text[start:end]``, in characters."""
+
+    document_id: str
+    revision: int
+    title: str | None
+    filename: str | None
+    page: int | None
+    heading_path: tuple[str, ...]
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What was said before in the conversation."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+class Answerer(Protocol):
+    """Answers from passages, and from nothing else."""
+
+    def answer(self, question: str, passages: Sequence[Passage], history: Sequence[Turn]) -> AsyncIterator[str]:
+        """The answer, piece by piece, with a marker [n] behind what stands in ``passages[n - 1]``.
+
+        Raises `AnswererUnavailable` (worth another attempt) or `AnswererRefused`.
+        """
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+
+
+class AnswererKind(StrEnum):
+    """Who answers."""
+
+    EXTRACTIVE = "extractive"
+    OPENAI = "openai"
+
+
+class AnswererSettings(BaseSettings):
+    """Who answers questions."""
+
+    model_config = SettingsConfigDict(env_prefix="MILLRACE_ANSWERER_", frozen=True)
+
+    kind: AnswererKind = Field(
+        default=AnswererKind.EXTRACTIVE,
+        description="extractive (quotes the best sentences, offline) or openai (any endpoint that speaks its API).",
+    )
+    url: str = Field(default="http://127.0.0.1:11434/v1", description="Base URL of the OpenAI-compatible endpoint.")
+    api_key: SecretStr | None = Field(default=None, description="Key for that endpoint.")
+    model: str | None = Field(default=None, description="Name of the chat model at that endpoint.")
+    timeout_s: float = Field(default=60.0, gt=0, description="Seconds to wait for the next piece of an answer.")
+
+
+def create_answerer(settings: AnswererSettings, embedder: Embedder) -> Answerer:
+    """The answerer that the settings name. Raises `AnswererRefused` where they are incomplete."""
+    match settings.kind:
+        case AnswererKind.OPENAI:
+            from engine.answer_openai import OpenAIAnswerer  # noqa: PLC0415
+
+            return OpenAIAnswerer(settings)
+        case AnswererKind.EXTRACTIVE:
+            return ExtractiveAnswerer(embedder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A sentence that may answer, and the number of its passage."""
+
+    text: str
+    number: int
+    words: frozenset[str]
+    context: frozenset[str]
+
+
+class ExtractiveAnswerer:
+    """Quotes the sentences nearest to the question, by their words and by their vectors."""
+
+    SENTENCES_MAX = 3
+    CANDIDATES_MAX = 400
+    """A dozen passages; more would take the embedder longer than a reader wants to wait."""
+    CHARS_MAX = 700
+    """Longer than this it is a table or a list, which says little as a quotation."""
+    WORD_WEIGHT = 0.6
+    """Of the words that sentence and question share; the rest is for their vectors. Names and numbers decide most
+    questions about documents, and static vectors know little of them."""
+    SUPPORT_MIN = 0.3
+    """Below this even the best sentence is about something else."""
+    NEAR_BEST = 0.8
+    """Further sentences have to support the answer nearly as well as the first."""
+    ALIKE_MAX = 0.6
+    """Two sentences with more of their words in common say the same."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    async def answer(self, question: str, passages: Sequence[Passage], history: Sequence[Turn]) -> AsyncIterator[str]:
+        """See `Answerer`; one piece is one sentence."""
+        question = _in_context(question, history)
+        candidates = list(_candidates(passages, self.CHARS_MAX))[: self.CANDIDATES_MAX]
+        scores = await self._scores(question, candidates) if candidates else []
+        ranked = sorted(zip(scores, candidates, strict=True), key=lambda entry: -entry[0])
+        chosen: list[_Candidate] = []
+        for score, candidate in ranked:
+            enough = len(chosen) == self.SENTENCES_MAX
+            if enough or score < max(self.SUPPORT_MIN, self.NEAR_BEST * ranked[0][0]):
+                break
+            if all(_alike(candidate.words, other.words) <= self.ALIKE_MAX for other in chosen):
+                chosen.append(candidate)
+                yield f"{' ' if len(chosen) > 1 else ''}{candidate.text} [{candidate.number}]"
+        if not chosen:
+            yield NOTHING_FOUND
+
+    async def aclose(self) -> None:
+        """See `Answerer`; the embedder is its maker's to close."""
+
+    async def _scores(self, question: str, candidates: Sequence[_Candidate]) -> list[float]:
+        vectors = (await self._embedder.embed([question, *(candidate.text for candidate in candidates)])).astype(float)
+        near = vectors[1:] @ vectors[0]
+        asked = stems(question)
+        # A word that stands in every sentence tells them apart no better than none.
+        seen = Counter(chain.from_iterable(candidate.words for candidate in candidates))
+        weight = {word: 1 + math.log(len(candidates) / max(1, seen[word])) for word in asked}
+        total = sum(weight.values()) or 1.0
+        # What only the headings say counts half: the sentence is about it, but does not name it.
+        shared = [
+            sum(weight[word] * (1.0 if word in candidate.words else 0.5) for word in asked & candidate.context) / total
+            for candidate in candidates
+        ]
+        # The passages come best first, so that of equals the better found one wins.
+        order = np.array([0.02 / candidate.number for candidate in candidates])
+        return list(self.WORD_WEIGHT * np.array(shared) + (1 - self.WORD_WEIGHT) * near + order)
+
+
+def _in_context(question: str, history: Sequence[Turn]) -> str:
+    """A question too short to stand alone ("And how often?") is asked together with the one before it."""
+    before = [turn.text for turn in history if turn.role == "user"]
+    return f"{before[-1]} {question}" if before and len(stems(question)) < 3 else question
+
+
+def _candidates(passages: Sequence[Passage], chars_max: int) -> Iterator[_Candidate]:
+    """The sentences of the passages, each once (neighbouring passages overlap), without headings and tables."""
+    quoted: set[str] = set()
+    for number, passage in enumerate(passages, start=1):
+        headings = " \n ".join(" ".join(heading.split()) for heading in passage.heading_path)
+        about = stems(" ".join((passage.title or "", *passage.heading_path)))
+        asked: frozenset[str] = frozenset()
+        for start, end in sentences(passage.text):
+            text = _BULLET.sub("", " ".join(passage.text[start:end].split()))
+            text = _REFERENCE.sub(r"(\1)", text)
+            words = stems(text)
+            if text.endswith("?"):
+                # A question is not an answer, but what follows it is.
+                asked = words
+                continue
+            if len(words) < 2 or len(text) > chars_max or text.startswith(("#", "|")):
+                continue
+            if text not in quoted and text not in headings:
+                quoted.add(text)
+                yield _Candidate(text, number, words, words | about | asked)
+                asked = frozenset()
+
+
+def _alike(one: frozenset[str], other: frozenset[str]) -> float:
+    """The share of words that two sentences have in common."""
+    return len(one & other) / max(1, len(one | other))

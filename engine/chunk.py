@@ -1,0 +1,148 @@
+"""Chunk: a parsed document becomes stretches of text that fit an embedder, cut along its structure."""
+
+import hashlib
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from semantic_text_splitter import TextSplitter
+
+from engine.document import Heading, ParsedDocument
+from engine.tokens import count_tokens
+from schemas.events import Chunk
+
+HEADING_CHARS_MAX = 200
+"""A heading longer than this is a paragraph in disguise; it is embedded with every chunk below it."""
+
+# Where a long line is followed by a letter the text was wrapped there, and the sentence goes on. To the splitter such a
+# line break is a vertical tab: white space that ends no line, as long as what it stands for, and in no parsed text.
+_WRAPPED = re.compile(r"(?<=[^\n]{50})\n(?=[^\W\d_])")
+_WRAP = "\v"
+# The splitter takes time with the square of the longest stretch without a boundary. No language writes one this long.
+_UNBROKEN = re.compile(r"[^\s.,;:!?\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f]{1024}")
+
+
+class ChunkSettings(BaseSettings):
+    """How documents are cut."""
+
+    model_config = SettingsConfigDict(env_prefix="MILLRACE_CHUNK_", frozen=True)
+
+    tokens_max: int = Field(default=256, ge=16, le=8_192, description="Tokens in a chunk, at most.")
+    overlap_tokens: int = Field(
+        default=32, ge=0, description="Tokens that a chunk shares with the one before, at most."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """What stands under one heading, the heading included, up to the next of any level."""
+
+    start: int
+    end: int
+    level: int
+    """0 for what comes before the first heading."""
+    path: tuple[str, ...]
+    bare: bool
+    """Whether it is the heading and nothing else."""
+
+
+def chunk(
+    document: ParsedDocument, settings: ChunkSettings, count: Callable[[str], int] = count_tokens
+) -> Iterator[Chunk]:
+    """Cut a document into chunks of at most ``tokens_max`` as ``count`` counts them, in order, none of them blank.
+
+    The same document and settings always give the same chunks. A chunk keeps to its section, unless the sections below
+    it fit in beside it; a document that fits into one chunk is one chunk.
+    """
+    overlap = min(settings.overlap_tokens, settings.tokens_max // 2)
+    splitter = TextSplitter.from_callback(
+        lambda piece: count(piece.replace(_WRAP, "\n")), settings.tokens_max, overlap=overlap
+    )
+    sections = list(_sections(document))
+    section_starts = [section.start for section in sections]
+    page_starts = [page.start for page in document.pages]
+    ordinal = 0
+    for start, end in _stretches(document.text, sections, settings.tokens_max, count):
+        for offset, piece in splitter.chunk_indices(_WRAPPED.sub(_WRAP, document.text[start:end])):
+            first, last = start + offset, start + offset + len(piece)
+            text = document.text[first:last]
+            section = max(0, bisect_right(section_starts, first) - 1)
+            # A chunk that begins with "Part 1" and goes on with "Chapter 1" belongs to the chapter.
+            while sections[section].bare and sections[section].end < last:
+                section += 1
+            page = bisect_right(page_starts, first) - 1
+            yield _hashed(
+                Chunk(
+                    ordinal=ordinal,
+                    text=text,
+                    start=first,
+                    end=last,
+                    page=document.pages[page].number if page >= 0 else None,
+                    heading_path=sections[section].path,
+                    token_count=count(text),
+                    content_hash="0" * 32,
+                )
+            )
+            ordinal += 1
+
+
+def _hashed(chunk: Chunk) -> Chunk:
+    digest = hashlib.sha256(chunk.embedding_input().encode()).hexdigest()
+    return chunk.model_copy(update={"content_hash": digest[:32]})
+
+
+def _sections(document: ParsedDocument) -> Iterator[_Section]:
+    text = document.text
+    headings = sorted(document.headings, key=lambda heading: heading.start)
+    first = headings[0].start if headings else len(text)
+    if text[:first].strip():
+        yield _Section(0, first, 0, (), bare=False)
+    above: list[Heading] = []
+    for heading, following in zip_longest(headings, headings[1:]):
+        above = [*(other for other in above if other.level < heading.level), heading]
+        end = following.start if following else len(text)
+        line_end = text.find("\n", heading.start, end)
+        yield _Section(
+            heading.start,
+            end,
+            heading.level,
+            tuple(other.title[:HEADING_CHARS_MAX] for other in above),
+            bare=line_end < 0 or not text[line_end:end].strip(),
+        )
+
+
+def _stretches(
+    text: str, sections: Sequence[_Section], tokens_max: int, count: Callable[[str], int]
+) -> Iterator[tuple[int, int]]:
+    """Where to cut first: the stretches, in order, that hold all the text and whose borders no chunk crosses."""
+
+    # No need to count what is surely too long: a token is rarely more than 16 characters.
+    def fits(start: int, end: int) -> bool:
+        return end - start <= 16 * tokens_max and count(text[start:end]) <= tokens_max
+
+    if not sections:
+        return
+    if fits(0, len(text)):
+        yield 0, len(text)
+        return
+    stretch = sections[0]
+    for section in sections[1:]:
+        below = section.level > stretch.level
+        if stretch.bare or (below and fits(stretch.start, section.end)):
+            stretch = replace(stretch, end=section.end, bare=stretch.bare and section.bare)
+        else:
+            yield from _bounded(text, stretch)
+            stretch = section
+    yield from _bounded(text, stretch)
+
+
+def _bounded(text: str, stretch: _Section) -> Iterator[tuple[int, int]]:
+    start = stretch.start
+    for unbroken in _UNBROKEN.finditer(text, stretch.start, stretch.end):
+        yield start, unbroken.end()
+        start = unbroken.end()
+    yield start, stretch.end

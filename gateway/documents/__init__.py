@@ -1,0 +1,1 @@
+"""Documents: upload, follow, read, list and delete."""

@@ -1,0 +1,106 @@
+"""What the document operations share."""
+
+import uuid
+
+import asyncpg
+import structlog
+
+from db import documents, processing
+from gateway.documents.models import Accepted, TextDocument
+from gateway.state import State
+from schemas.errors import MillraceError
+from schemas.events import (
+    BlobContent,
+    DocumentAttributes,
+    DocumentDeleted,
+    DocumentStatus,
+    DocumentSubmitted,
+    Origin,
+)
+from schemas.events import State as DocumentState
+from schemas.position import Position
+from schemas.topics import SUBMITTED
+
+log = structlog.get_logger()
+
+
+class DocumentNotFound(MillraceError):
+    """There is no such document."""
+
+    type = "document-not-found"
+
+
+class NotIndexedYet(MillraceError):
+    """The document has no visible revision yet."""
+
+    type = "not-indexed-yet"
+    hint = "Its status says how far it is, or why it failed."
+
+
+async def submit(state: State, event: DocumentSubmitted, traceparent: str) -> tuple[Accepted, Position]:
+    """Write a submission to the log and say where it stands."""
+    structlog.contextvars.bind_contextvars(document_id=event.document_id)
+    place = await state.publish(SUBMITTED, event, traceparent)
+    # The stages will say the same in a moment; said here too, the status URL answers from the first moment on.
+    await _report(
+        state,
+        DocumentStatus(
+            tenant_id=event.tenant_id,
+            document_id=event.document_id,
+            origin=Origin(partition=place.partition, position=place.position),
+            state=DocumentState.RECEIVED,
+            filename=event.filename,
+            title=event.title,
+            media_type=event.media_type,
+        ),
+    )
+    return _accepted(event.document_id, place), place
+
+
+async def text_submission(state: State, tenant_id: str, document: TextDocument) -> DocumentSubmitted:
+    """Put a text given in a request into the object store, and make the event that submits it."""
+    data = document.text.encode()
+    content = BlobContent(key=f"{tenant_id}/originals/{uuid.uuid4().hex}", size_bytes=len(data))
+    await state.blobs.put(content.key, data)
+    return DocumentSubmitted(
+        tenant_id=tenant_id,
+        content=content,
+        document_id=document.document_id or uuid.uuid4().hex,
+        **document.model_dump(include=set(DocumentAttributes.model_fields)),
+    )
+
+
+async def delete(state: State, tenant_id: str, document_id: str, traceparent: str) -> tuple[Accepted, Position]:
+    """Write a deletion to the log. Raises `DocumentNotFound`."""
+    await existing(state, tenant_id, document_id)
+    event = DocumentDeleted(tenant_id=tenant_id, document_id=document_id)
+    place = await state.publish(SUBMITTED, event, traceparent)
+    return _accepted(document_id, place), place
+
+
+async def existing(state: State, tenant_id: str, document_id: str) -> asyncpg.Record:
+    """A document's row. Raises `DocumentNotFound`, also for one that was deleted."""
+    structlog.contextvars.bind_contextvars(document_id=document_id)
+    row = await documents.get(state.pool, tenant_id, document_id)
+    if row is None or row["state"] == DocumentState.DELETED:
+        raise DocumentNotFound(document_id)
+    return row
+
+
+async def _report(state: State, status: DocumentStatus) -> None:
+    try:
+        await processing.report(state.pool, status)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        # The log has the document, and that is what was promised.
+        log.warning("status not stored", document_id=status.document_id, error=repr(error))
+
+
+def _accepted(document_id: str, place: Position) -> Accepted:
+    url = f"/v1/documents/{document_id}"
+    return Accepted(
+        document_id=document_id,
+        revision=place.position,
+        position=place.token(),
+        status_url=f"{url}/status",
+        events_url=f"{url}/events",
+    )

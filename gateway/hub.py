@@ -1,0 +1,142 @@
+"""The hub: what the streams say, handed to the requests that wait for it.
+
+Every gateway reads the whole of `documents.status` and `chat.events` from now on, without a consumer group: any replica
+can serve any client, and none of them keeps anything.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.broker import BrokerSettings
+from schemas.errors import InvalidEvent
+from schemas.events import ChatEventBase, DocumentStatus, Event
+from schemas.topics import CHAT_EVENTS, STATUS
+from schemas.wire import decode
+
+log = structlog.get_logger()
+
+QUEUED_EVENTS_MAX = 1_000
+"""A client that is this far behind is cut off; it can come back and go on."""
+RETRY_S = 1.0
+
+Channel = tuple[str, str, str]
+
+
+class Slow(Exception):
+    """The subscriber did not keep up."""
+
+
+class Subscription:
+    """The events of one channel, from the moment of subscribing on."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Event] = asyncio.Queue(QUEUED_EVENTS_MAX)
+        self._slow = False
+
+    def put(self, event: Event) -> None:
+        """Queue an event."""
+        try:
+            self._queue.put_nowait(event)
+        except asyncio.QueueFull:
+            self._slow = True
+
+    async def get(self) -> Event:
+        """The next event. Raises `Slow` once events were lost."""
+        if self._slow:
+            raise Slow
+        return await self._queue.get()
+
+
+class Hub:
+    """Fans the events of the two topics out to subscriptions."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._settings = settings
+        self._subscriptions: dict[Channel, set[Subscription]] = defaultdict(set)
+        self.connected = False
+
+    @contextmanager
+    def document(self, tenant_id: str, document_id: str) -> Iterator[Subscription]:
+        """Follow a document's status."""
+        yield from self._subscribe(("document", tenant_id, document_id))
+
+    @contextmanager
+    def chat(self, tenant_id: str, request_id: str) -> Iterator[Subscription]:
+        """Follow the answer to a request."""
+        yield from self._subscribe(("chat", tenant_id, request_id))
+
+    def _subscribe(self, channel: Channel) -> Iterator[Subscription]:
+        subscription = Subscription()
+        self._subscriptions[channel].add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions[channel].discard(subscription)
+            if not self._subscriptions[channel]:
+                del self._subscriptions[channel]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Read while the context lasts; returns once the first connection stands."""
+        consumer = await self._consumer()
+        task = asyncio.create_task(self._read(consumer), name="hub")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _consumer(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(**self._settings.client(), enable_auto_commit=False, auto_offset_reset="latest")
+        await consumer.start()
+        partitions = [
+            TopicPartition(topic.name, partition)
+            for topic in (STATUS, CHAT_EVENTS)
+            for partition in range(topic.partitions)
+        ]
+        consumer.assign(partitions)
+        await consumer.seek_to_end(*partitions)
+        # The end is only looked up by the first fetch; a request may come before that.
+        await asyncio.gather(*(consumer.position(partition) for partition in partitions))
+        self.connected = True
+        return consumer
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            while True:
+                try:
+                    async for record in consumer:
+                        self._dispatch(record)
+                except KafkaError as error:
+                    self.connected = False
+                    log.warning("hub lost the broker", error=repr(error))
+                    await asyncio.sleep(RETRY_S)
+                    self.connected = True
+        finally:
+            self.connected = False
+            await consumer.stop()
+
+    def _dispatch(self, record: ConsumerRecord) -> None:
+        topic = STATUS if record.topic == STATUS.name else CHAT_EVENTS
+        try:
+            event, _ = decode(topic.events, record.key, record.value, record.headers)
+        except InvalidEvent as error:
+            log.warning("hub skipped an event", topic=record.topic, offset=record.offset, error=str(error))
+            return
+        channel = _channel(event)
+        for subscription in self._subscriptions.get(channel, ()):
+            subscription.put(event)
+
+
+def _channel(event: Event) -> Channel:
+    if isinstance(event, DocumentStatus):
+        return "document", event.tenant_id, event.document_id
+    assert isinstance(event, ChatEventBase)
+    return "chat", event.tenant_id, event.request_id

@@ -1,0 +1,129 @@
+"""Errors as RFC 9457 problem details, with a stable ``type``; nothing internal leaks."""
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from schemas.errors import MillraceError
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+
+STATUS_BY_TYPE = {
+    "invalid-request": HTTPStatus.BAD_REQUEST,
+    "invalid-position": HTTPStatus.BAD_REQUEST,
+    "invalid-cursor": HTTPStatus.BAD_REQUEST,
+    "invalid-tenant": HTTPStatus.BAD_REQUEST,
+    "document-not-found": HTTPStatus.NOT_FOUND,
+    "conversation-not-found": HTTPStatus.NOT_FOUND,
+    "not-indexed-yet": HTTPStatus.CONFLICT,
+    "content-missing": HTTPStatus.GONE,
+    "body-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "unsupported-media-type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "empty-document": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "answer-failed": HTTPStatus.BAD_GATEWAY,
+    "embedder-refused": HTTPStatus.BAD_GATEWAY,
+    "embedder-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "answer-timeout": HTTPStatus.GATEWAY_TIMEOUT,
+    "position-not-reached": HTTPStatus.SERVICE_UNAVAILABLE,
+    "database-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "broker-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+}
+"""The one place where an error's type becomes an HTTP status; what is not listed is ours to mend: 500."""
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = Field(examples=["urn:millrace:problem:document-not-found"], description="Stable; compare with this.")
+    title: str
+    status: int
+    detail: str | None = None
+    hint: str | None = None
+    errors: list[dict[str, Any]] | None = Field(default=None, description="Where and why a request is not valid.")
+
+
+class InvalidRequest(MillraceError):
+    """The request is not valid."""
+
+    type = "invalid-request"
+
+
+class BodyTooLarge(MillraceError):
+    """The request's body is larger than this server accepts."""
+
+    type = "body-too-large"
+
+
+class InvalidCursor(MillraceError):
+    """The cursor does not belong to this request."""
+
+    type = "invalid-cursor"
+    hint = "Follow next_cursor with everything else unchanged."
+
+
+def problem(
+    type_: str, title: str, status: int, *, detail: str | None = None, hint: str | None = None, errors: Any = None
+) -> JSONResponse:
+    """The response for a problem."""
+    body = Problem(
+        type=f"urn:millrace:problem:{type_}", title=title, status=status, detail=detail, hint=hint, errors=errors
+    )
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return JSONResponse(body.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
+
+
+def of_error(error: MillraceError) -> JSONResponse:
+    """The response for one of our errors; of those that are ours to mend, only that they happened."""
+    status = STATUS_BY_TYPE.get(error.type, HTTPStatus.INTERNAL_SERVER_ERROR)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("unexpected error", error_type=error.type, exc_info=error)
+        return problem("internal", "Something went wrong in Millrace.", status)
+    return problem(error.type, error.title(), status, detail=error.detail, hint=error.hint)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error with a problem."""
+
+    @app.exception_handler(MillraceError)
+    async def _ours(_: Request, error: MillraceError) -> JSONResponse:
+        return of_error(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [{"where": ".".join(str(part) for part in each["loc"]), "why": each["msg"]} for each in error.errors()]
+        return problem(InvalidRequest.type, InvalidRequest.title(), HTTPStatus.UNPROCESSABLE_ENTITY, errors=errors)
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        # FastAPI wraps what stops it from reading a body.
+        if isinstance(error.__cause__, MillraceError):
+            return of_error(error.__cause__)
+        phrase = HTTPStatus(error.status_code).phrase
+        response = problem(phrase.lower().replace(" ", "-"), f"{phrase}.", error.status_code)
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(Exception)
+    async def _unexpected(_: Request, error: Exception) -> JSONResponse:
+        log.error("unexpected error", exc_info=error)
+        return problem("internal", "Something went wrong in Millrace.", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def responses(*errors: type[MillraceError]) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI description of the problems that an operation can answer with."""
+    described: dict[int | str, dict[str, Any]] = {}
+    kinds: tuple[type[MillraceError], ...] = (InvalidRequest, *errors)
+    for error in kinds:
+        status = 422 if error is InvalidRequest else int(STATUS_BY_TYPE[error.type])
+        known = described.setdefault(status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {}}})
+        known["description"] = f"{known['description']} {error.title()}".strip()
+    return described

@@ -1,0 +1,152 @@
+"""Search: by vector, by text, or by both fused."""
+
+import base64
+import binascii
+import hashlib
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any, Self
+
+import asyncpg
+import orjson
+from fastapi import APIRouter
+from pydantic import BaseModel, Field, StringConstraints
+
+from db.pool import VECTOR_SEARCH_DEPTH
+from db.search import Mode, search
+from gateway.documents.models import heading_path
+from gateway.problems import InvalidCursor, responses
+from gateway.state import AfterPosition, StateOf, Tenant
+from schemas.events import SearchFilters
+
+router = APIRouter(prefix="/v1/search", tags=["search"])
+
+MARK_START, MARK_END = "\x02", "\x03"
+"""What the query puts around matches (see search.sql)."""
+
+
+class SearchRequest(BaseModel):
+    """A search."""
+
+    query: Annotated[
+        str, StringConstraints(min_length=1, max_length=2_000, pattern=r"^[^\x00]*$", strip_whitespace=True)
+    ]
+    mode: Mode = Field(default=Mode.HYBRID, description="`hybrid` fuses `vector` and `text` by reciprocal rank.")
+    filters: SearchFilters = SearchFilters()
+    limit: int = Field(default=10, ge=1, le=100)
+    cursor: str | None = Field(default=None, description="next_cursor of the page before.")
+
+    def fingerprint(self) -> str:
+        """The same for all pages of one search."""
+        same = self.model_dump_json(exclude={"cursor", "limit"}).encode()
+        return hashlib.sha256(same).hexdigest()[:16]
+
+
+class Span(BaseModel):
+    """A stretch of a text, in characters."""
+
+    start: int
+    end: int
+
+
+class Hit(BaseModel):
+    """A chunk that was found. ``text`` is the document's extracted text from ``start`` to ``end``."""
+
+    document_id: str
+    revision: int
+    ordinal: int
+    title: str | None
+    filename: str | None
+    media_type: str | None
+    collection: str | None
+    tags: list[str]
+    metadata: dict[str, Any]
+    page: int | None
+    heading_path: list[str]
+    start: int
+    end: int
+    text: str
+    highlights: list[Span] = Field(description="Where in `text` words of the query stand.")
+    score: float
+    vector_rank: int | None
+    text_rank: int | None
+
+    @classmethod
+    def of(cls, row: asyncpg.Record) -> Self:
+        """From a row of `db.search`."""
+        values = {name: row[name] for name in cls.model_fields.keys() & row.keys()}
+        return cls(
+            **values,
+            heading_path=heading_path(row["headings"]),
+            start=row["start_char"],
+            end=row["end_char"],
+            highlights=list(highlights(row["marked"])),
+        )
+
+
+class SearchResponse(BaseModel):
+    """What was found, best first."""
+
+    hits: list[Hit]
+    next_cursor: str | None = Field(description="For the next page; null when there is no more.")
+    took_ms: float
+
+
+@router.post(
+    "",
+    response_model=SearchResponse,
+    summary="Search",
+    dependencies=[AfterPosition],
+    responses=responses(InvalidCursor),
+)
+async def search_chunks(state: StateOf, tenant: Tenant, request: SearchRequest) -> SearchResponse:
+    """The best chunks among the visible revisions of the tenant's documents."""
+    started = time.perf_counter()
+    offset = _offset(request)
+    [embedding] = await state.embedder.embed([request.query])
+    rows = await search(
+        state.pool,
+        tenant,
+        request.query,
+        embedding,
+        state.embedder.name,
+        mode=request.mode,
+        filters=request.filters,
+        limit=request.limit + 1,
+        offset=offset,
+    )
+    more = len(rows) > request.limit
+    return SearchResponse(
+        hits=[Hit.of(row) for row in rows[: request.limit]],
+        next_cursor=_cursor(request, offset + request.limit) if more else None,
+        took_ms=round((time.perf_counter() - started) * 1_000, 2),
+    )
+
+
+def highlights(marked: str) -> Iterator[Span]:
+    """The stretches between marks, counted in the text without its marks."""
+    position, start = 0, 0
+    for character in marked:
+        if character == MARK_START:
+            start = position
+        elif character == MARK_END:
+            yield Span(start=start, end=position)
+        else:
+            position += 1
+
+
+def _cursor(request: SearchRequest, offset: int) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([request.fingerprint(), offset])).decode()
+
+
+def _offset(request: SearchRequest) -> int:
+    if request.cursor is None:
+        return 0
+    try:
+        fingerprint, offset = orjson.loads(base64.urlsafe_b64decode(request.cursor))
+        valid = fingerprint == request.fingerprint() and 0 <= int(offset) <= 2 * VECTOR_SEARCH_DEPTH
+    except (ValueError, TypeError, binascii.Error):
+        valid = False
+    if not valid:
+        raise InvalidCursor
+    return int(offset)

@@ -1,0 +1,27 @@
+"""What can be set for the gateway."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.events import TenantId
+
+
+class GatewaySettings(BaseSettings):
+    """How the gateway runs."""
+
+    model_config = SettingsConfigDict(env_prefix="MILLRACE_GATEWAY_", frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=1, le=65_535, description="Port to listen on.")
+    default_tenant: TenantId = Field(
+        default="default", description="Tenant of requests that carry no X-Millrace-Tenant header."
+    )
+    upload_bytes_max: int = Field(default=268_435_456, ge=1, description="Largest file that is accepted, in bytes.")
+    json_bytes_max: int = Field(default=4_194_304, ge=1, description="Largest JSON body that is accepted, in bytes.")
+    wait_timeout_s: float = Field(
+        default=10, gt=0, description="Seconds that a read waits for the position it was asked to see."
+    )
+    answer_timeout_s: float = Field(default=120, gt=0, description="Seconds that a chat request waits for its answer.")
+    lag_max: int = Field(
+        default=100_000, ge=1, description="Events a stage may be behind before /readyz says that the gateway is not."
+    )

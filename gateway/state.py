@@ -1,0 +1,125 @@
+"""What a gateway holds while it runs, and how a request gets at it. None of it is lost with the process."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from fastapi import Depends, FastAPI, Header, Query, Request
+
+from db import positions
+from db.blobs import Blobs, BlobSettings
+from db.pool import DatabaseSettings, Pool, close, connect
+from engine.embed import Embedder, EmbedderSettings, create_embedder
+from gateway.hub import Hub
+from gateway.lag import LagMeter
+from gateway.settings import GatewaySettings
+from schemas.broker import BrokerSettings, cluster_id, producer
+from schemas.errors import BrokerUnavailable
+from schemas.events import Event, TenantId
+from schemas.position import Position, position_of
+from schemas.topics import Topic
+from schemas.wire import encode
+
+POSITION_HEADER = "X-Millrace-Position"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The parts of a running gateway."""
+
+    settings: GatewaySettings
+    pool: Pool
+    blobs: Blobs
+    embedder: Embedder
+    hub: Hub
+    lag: LagMeter
+    kafka: AIOKafkaProducer
+    epoch: int
+
+    async def publish(self, topic: Topic, event: Event, traceparent: str) -> Position:
+        """Write an event and return its position once the broker acknowledged it. Raises `BrokerUnavailable`."""
+        key, value, headers = encode(event, traceparent=traceparent)
+        try:
+            written = await self.kafka.send_and_wait(topic.name, value, key=key, headers=headers)
+        except KafkaError as error:
+            raise BrokerUnavailable from error
+        return Position(written.partition, position_of(self.epoch, written.offset))
+
+
+@asynccontextmanager
+async def open_state(settings: GatewaySettings) -> AsyncIterator[State]:
+    """Connect everything, and disconnect it at the end."""
+    broker = BrokerSettings()
+    async with AsyncExitStack() as stack:
+        pool = await connect(DatabaseSettings())
+        stack.push_async_callback(close, pool)
+        embedder = create_embedder(EmbedderSettings())
+        stack.push_async_callback(embedder.aclose)
+        epoch = await positions.epoch_of(pool, await cluster_id(broker))
+        kafka = producer(broker)
+        await kafka.start()
+        stack.push_async_callback(kafka.stop)
+        hub = Hub(broker)
+        await stack.enter_async_context(hub.running())
+        lag = LagMeter(broker)
+        await stack.enter_async_context(lag.running())
+        yield State(settings, pool, Blobs(BlobSettings()), embedder, hub, lag, kafka, epoch)
+
+
+def install(app: FastAPI, state: State) -> None:
+    """Make the state available to requests."""
+    app.state.gateway = state
+
+
+async def get_state(request: Request) -> State:
+    """The gateway's state."""
+    state: State = request.app.state.gateway
+    return state
+
+
+StateOf = Annotated[State, Depends(get_state)]
+
+
+async def get_tenant(
+    state: StateOf,
+    tenant: Annotated[
+        TenantId | None,
+        Header(alias="X-Millrace-Tenant", description="Whose documents; the default tenant's if absent."),
+    ] = None,
+) -> str:
+    """The tenant that a request is about."""
+    tenant = tenant or state.settings.default_tenant
+    structlog.contextvars.bind_contextvars(tenant_id=tenant)
+    return tenant
+
+
+Tenant = Annotated[str, Depends(get_tenant)]
+
+
+async def get_traceparent(request: Request) -> str:
+    """The request's trace context."""
+    traceparent: str = request.state.traceparent
+    return traceparent
+
+
+Traceparent = Annotated[str, Depends(get_traceparent)]
+
+
+async def wait_for_position(
+    state: StateOf,
+    tenant: Tenant,
+    header: Annotated[str | None, Header(alias=POSITION_HEADER, description="The position of a write to see.")] = None,
+    after: Annotated[str | None, Query(description=f"The same as the {POSITION_HEADER} header.")] = None,
+) -> None:
+    """Let a read wait until the tables show a write."""
+    token = header or after
+    if token:
+        place = Position.from_token(token)
+        await positions.wait_until_indexed(state.pool, tenant, place, state.settings.wait_timeout_s)
+
+
+AfterPosition = Depends(wait_for_position)

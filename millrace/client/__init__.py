@@ -1,0 +1,6 @@
+"""The gateway over HTTP, from Python."""
+
+from millrace.client.errors import GatewayError, GatewayUnreachable
+from millrace.client.gateway import Gateway
+
+__all__ = ["Gateway", "GatewayError", "GatewayUnreachable"]

@@ -1,0 +1,22 @@
+"""What the client raises."""
+
+from schemas.errors import MillraceError
+
+
+class GatewayUnreachable(MillraceError):
+    """The gateway cannot be reached."""
+
+    type = "gateway-unreachable"
+    hint = "Is it up (`millrace up`), and MILLRACE_URL right?"
+    transient = True
+
+
+class GatewayError(MillraceError):
+    """The gateway refused the request."""
+
+    type = "gateway-error"
+
+    def __init__(self, detail: str | None = None, *, problem_type: str = "", status: int = 0) -> None:
+        super().__init__(detail)
+        self.problem_type = problem_type
+        self.status = status

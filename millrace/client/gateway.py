@@ -1,0 +1,121 @@
+"""A client of one gateway. Answers are the gateway's JSON, as documented in its OpenAPI description."""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import orjson
+from httpx_sse import aconnect_sse
+
+from millrace.client.errors import GatewayError, GatewayUnreachable
+
+Json = dict[str, Any]
+
+TIMEOUT = httpx.Timeout(60, connect=5, read=180)
+"""Uploads and answers take a while; a connection to a gateway that is there does not."""
+
+
+class Gateway:
+    """Use it as an asynchronous context manager. Methods raise `GatewayError` and `GatewayUnreachable`."""
+
+    def __init__(self, url: str, tenant: str | None = None) -> None:
+        headers = {"X-Millrace-Tenant": tenant} if tenant else {}
+        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def add_file(self, path: Path, media_type: str | None = None, **fields: str) -> Json:
+        """Upload a file; ``fields`` are those of the upload form. The file is streamed."""
+        with path.open("rb") as file:
+            return await self._json(
+                "POST",
+                "/v1/documents",
+                data=fields,
+                files={"file": (path.name, file, media_type or "application/octet-stream")},
+            )
+
+    async def add_text(self, text: str, **attributes: Any) -> Json:
+        """Add a document given as text."""
+        return await self._json("POST", "/v1/documents", json={"text": text, **attributes})
+
+    async def documents(self) -> AsyncIterator[Json]:
+        """All documents, page by page."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await self._json("GET", "/v1/documents", params={"cursor": cursor} if cursor else {})
+            for document in page["documents"]:
+                yield document
+            cursor = page["next_cursor"]
+
+    async def status(self, document_id: str) -> Json:
+        """Where a document stands."""
+        return await self._json("GET", f"/v1/documents/{document_id}/status")
+
+    async def follow(self, document_id: str) -> AsyncIterator[Json]:
+        """A document's states, up to the final one."""
+        async for _, data in self._events("GET", f"/v1/documents/{document_id}/events"):
+            yield data
+
+    async def delete(self, document_id: str) -> Json:
+        """Delete a document."""
+        return await self._json("DELETE", f"/v1/documents/{document_id}")
+
+    async def search(self, query: str, *, position: str | None = None, **options: Any) -> Json:
+        """Search; ``options`` are the fields of the request, ``position`` that of a write to see."""
+        headers = {"X-Millrace-Position": position} if position else {}
+        return await self._json("POST", "/v1/search", json={"query": query, **options}, headers=headers)
+
+    async def ask(self, message: str, **options: Any) -> AsyncIterator[tuple[str, Json]]:
+        """Ask, and get the answer's events (``delta``, ``completed``, ``failed``) as they come."""
+        async for event in self._events("POST", "/v1/chat", json={"message": message, "stream": True, **options}):
+            yield event
+
+    async def readiness(self) -> Json:
+        """What the gateway says of itself, ready or not."""
+        try:
+            answer: Json = (await self._http.get("/readyz")).json()
+        except (httpx.TransportError, ValueError) as error:
+            raise GatewayUnreachable(str(self._http.base_url)) from error
+        return answer
+
+    async def _json(self, method: str, path: str, **arguments: Any) -> Json:
+        try:
+            response = await self._http.request(method, path, **arguments)
+        except httpx.TransportError as error:
+            raise GatewayUnreachable(str(self._http.base_url)) from error
+        if response.is_error:
+            raise _refused(response)
+        answer: Json = response.json()
+        return answer
+
+    async def _events(
+        self, method: str, path: str, json: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[tuple[str, Json]]:
+        try:
+            async with aconnect_sse(self._http, method, path, json=json) as source:
+                if source.response.is_error:
+                    await source.response.aread()
+                    raise _refused(source.response)
+                async for event in source.aiter_sse():
+                    yield event.event, orjson.loads(event.data)
+        except httpx.TransportError as error:
+            raise GatewayUnreachable(str(self._http.base_url)) from error
+
+
+def _refused(response: httpx.Response) -> GatewayError:
+    try:
+        problem = response.json()
+        detail = " ".join(str(problem[part]) for part in ("title", "detail", "hint") if problem.get(part))
+    except ValueError:
+        problem, detail = {}, f"HTTP {response.status_code}."
+    return GatewayError(
+        detail, problem_type=str(problem.get("type", "")).rpartition(":")[2], status=response.status_code
+    )

@@ -1,0 +1,39 @@
+"""Hits and citations as a terminal shows them."""
+
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+SHOWN_CHARS = 280
+
+
+def hit_text(number: int, hit: dict[str, Any]) -> Group:
+    """A hit: where it is, and the beginning of its text with the words of the query marked."""
+    text = Text(hit["text"])
+    for span in hit["highlights"]:
+        text.stylize("bold yellow", span["start"], span["end"])
+    first = max(0, (hit["highlights"] or [{"start": 0}])[0]["start"] - SHOWN_CHARS // 3)
+    shown = text[first : first + SHOWN_CHARS]
+    return Group(
+        Text(f"{number}. {place(hit)}", style="bold"), Text(" ".join(shown.plain.split()), style="dim"), Text()
+    )
+
+
+def citation_line(citation: dict[str, Any]) -> Text:
+    """A citation: its number, its quote, and where exactly that stands."""
+    line = Text(f"[{citation['number']}] ", style="bold cyan")
+    line.append(f"“{' '.join(citation['quote'].split())}”", style="italic")
+    line.append(f" — {place(citation)}", style="dim")
+    return line
+
+
+def place(found: dict[str, Any]) -> str:
+    """Document, page, headings and span."""
+    parts = [found.get("title") or found.get("filename") or found["document_id"]]
+    if found.get("page"):
+        parts.append(f"page {found['page']}")
+    if found.get("heading_path"):
+        parts.append(" › ".join(found["heading_path"][-2:]))
+    parts.append(f"revision {found['revision']}, characters {found['start']}–{found['end']}")
+    return ", ".join(parts)

@@ -1,0 +1,158 @@
+"""Answer: a question becomes a stream of text with citations, kept in its conversation."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import asyncpg
+
+from db import conversations, positions
+from db.chunks import HEADING_SEPARATOR
+from db.pool import Pool
+from db.search import Mode, search
+from engine.answer import Answerer, Passage, Turn
+from engine.cite import cite
+from engine.embed import Embedder
+from schemas.events import ChatCompleted, ChatDelta, ChatFailed, ChatRequested, Citation, Failure, SearchFilters
+from schemas.topics import CHAT_EVENTS, CHAT_REQUESTED
+from schemas.wire import decode
+from streams.outbox import Outbox
+from streams.record import Record
+from streams.stage import Stage
+
+PASSAGES_MAX = 8
+HISTORY_MESSAGES_MAX = 10
+
+
+class AnswerStage(Stage):
+    """``chat.requested`` → ``chat.events`` and the conversation's tables."""
+
+    name = "answer"
+    topic = CHAT_REQUESTED
+
+    def __init__(
+        self, outbox: Outbox, attempts_max: int, *, answerer: Answerer, embedder: Embedder, pool: Pool
+    ) -> None:
+        super().__init__(outbox, attempts_max)
+        self._answerer = answerer
+        self._embedder = embedder
+        self._pool = pool
+
+    async def handle(self, records: Sequence[Record]) -> None:
+        """Answer one question, or tell the stored answer again."""
+        [record] = records
+        request = _read(record)
+        stored = await conversations.answer_to(
+            self._pool, request.tenant_id, request.conversation_id, request.request_id
+        )
+        if stored is None:
+            completed = await self._answer(record, request)
+        else:
+            citations = tuple(Citation.model_validate(citation) for citation in stored["citations"])
+            completed = _completed(request, stored["message_id"], stored["text"], citations)
+        await self.outbox.emit(CHAT_EVENTS, record, [(completed, None)])
+
+    async def give_up(self, record: Record, failure: Failure) -> None:
+        """Tell whoever waits that no answer will come."""
+        request = _read(record)
+        failed = ChatFailed(
+            tenant_id=request.tenant_id,
+            conversation_id=request.conversation_id,
+            request_id=request.request_id,
+            error=failure,
+        )
+        await self.outbox.emit(CHAT_EVENTS, record, [(failed, None)])
+
+    async def _answer(self, record: Record, request: ChatRequested) -> ChatCompleted:
+        passages = await self._retrieve(request)
+        history = [
+            Turn(role=message["role"], text=message["text"])
+            for message in await conversations.history(
+                self._pool, request.tenant_id, request.conversation_id, before=record.at, limit=HISTORY_MESSAGES_MAX
+            )
+        ]
+        deltas: list[str] = []
+        async for text in self._answerer.answer(request.message, passages, history):
+            delta = ChatDelta(
+                tenant_id=request.tenant_id,
+                conversation_id=request.conversation_id,
+                request_id=request.request_id,
+                index=len(deltas),
+                text=text,
+            )
+            await self.outbox.emit(CHAT_EVENTS, record, [(delta, None)])
+            deltas.append(text)
+        answer, citations = cite("".join(deltas), request.message, passages)
+        message_id = await self._store(record, request, answer, citations)
+        return _completed(request, message_id, answer, citations)
+
+    async def _retrieve(self, request: ChatRequested) -> list[Passage]:
+        [embedding] = await self._embedder.embed([request.message])
+        rows = await search(
+            self._pool,
+            request.tenant_id,
+            request.message,
+            embedding,
+            self._embedder.name,
+            mode=Mode.HYBRID,
+            filters=request.filters or SearchFilters(),
+            limit=PASSAGES_MAX,
+        )
+        return [_passage(row) for row in rows]
+
+    async def _store(self, record: Record, request: ChatRequested, answer: str, citations: tuple[Citation, ...]) -> str:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await positions.advance(
+                connection,
+                tenant_id=request.tenant_id,
+                group=self.group,
+                topic=self.topic.name,
+                partition=record.partition,
+                position=record.position,
+            )
+            message_id = ""
+            # The answer's time is the question's plus a moment: both are the same on every run over this record.
+            for role, text, quoted, at in (
+                ("user", request.message, (), record.at),
+                ("assistant", answer, citations, record.at + timedelta(microseconds=1)),
+            ):
+                message_id = await conversations.add_message(
+                    connection,
+                    tenant_id=request.tenant_id,
+                    conversation_id=request.conversation_id,
+                    request_id=request.request_id,
+                    role=role,
+                    text=text,
+                    citations=quoted,
+                    at=at,
+                )
+        return message_id
+
+
+def _passage(row: asyncpg.Record) -> Passage:
+    return Passage(
+        document_id=row["document_id"],
+        revision=row["revision"],
+        title=row["title"],
+        filename=row["filename"],
+        page=row["page"],
+        heading_path=tuple(row["headings"].split(HEADING_SEPARATOR)) if row["headings"] else (),
+        start=row["start_char"],
+        end=row["end_char"],
+        text=row["text"],
+    )
+
+
+def _completed(request: ChatRequested, message_id: str, answer: str, citations: tuple[Citation, ...]) -> ChatCompleted:
+    return ChatCompleted(
+        tenant_id=request.tenant_id,
+        conversation_id=request.conversation_id,
+        request_id=request.request_id,
+        message_id=message_id,
+        answer=answer,
+        citations=citations,
+    )
+
+
+def _read(record: Record) -> ChatRequested:
+    event, _ = decode((ChatRequested,), record.key, record.value, record.headers)
+    return event

@@ -1,0 +1,95 @@
+"""The Faust app of a stage. Each stage is a consumer group of its own, so each scales alone on its own lag."""
+
+import ssl
+from collections.abc import AsyncIterable, Mapping
+from typing import Any, cast
+
+import faust
+from faust.types import TP, EventT, StreamT
+
+from schemas.broker import BrokerSettings
+from streams.record import Record
+from streams.settings import WorkerSettings
+from streams.stage import Ack, Lanes, Stage
+
+MAX_POLL_RECORDS = 64
+PREFETCHED_EVENTS_MAX = 32
+"""Events that Faust reads ahead, per stage: a batch of chunks may be half a megabyte."""
+COMMIT_INTERVAL_S = 0.5
+"""Offsets only spare work after a restart (effects are kept apart by positions), so this may be lazy, but not long."""
+
+
+def create_app(stage: Stage, epoch: int, broker: BrokerSettings, settings: WorkerSettings) -> faust.App:
+    """Make the app that feeds a stage from its topic."""
+    app = faust.App(
+        stage.group,
+        broker=[f"kafka://{server}" for server in broker.servers],
+        broker_credentials=_credentials(broker),
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / 5,
+        broker_rebalance_timeout=settings.session_timeout_s,
+        broker_commit_interval=COMMIT_INTERVAL_S,
+        broker_max_poll_records=MAX_POLL_RECORDS,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=stage.topic.max_message_bytes,
+        consumer_group_instance_id=settings.instance_id and f"{settings.instance_id}-{stage.name}",
+        stream_buffer_maxsize=PREFETCHED_EVENTS_MAX,
+        stream_wait_empty=False,  # unfinished records come again, so nobody has to wait for them
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        store="memory://",
+        web_enabled=False,
+        loghandlers=[],
+    )
+    topic = app.topic(stage.topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    lanes = Lanes(stage)
+
+    @app.agent(topic, name=stage.name)
+    async def consume(stream: StreamT[Any]) -> AsyncIterable[None]:
+        acknowledged_by_hand = cast(faust.Stream[bytes], stream).noack()
+        try:
+            async for event in acknowledged_by_hand.events():
+                await lanes.put(_record(event, epoch), _acknowledger(acknowledged_by_hand, event))
+                yield None
+        finally:
+            await lanes.stop()
+
+    @app.on_partitions_revoked.connect  # type: ignore[arg-type]
+    async def drop(_app: Any, *revoked: set[TP], **_: Any) -> None:
+        await lanes.drop([tp.partition for tps in revoked for tp in tps])
+
+    return app
+
+
+def _record(event: EventT[bytes], epoch: int) -> Record:
+    message = event.message
+    headers = message.headers or ()
+    return Record(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        epoch=epoch,
+        key=message.key,
+        value=message.value,
+        headers=tuple(headers.items() if isinstance(headers, Mapping) else headers),
+        timestamp_ms=round(message.timestamp * 1_000),
+    )
+
+
+def _acknowledger(stream: StreamT[Any], event: EventT[bytes]) -> Ack:
+    async def acknowledge() -> object:
+        return await stream.ack(event)
+
+    return acknowledge
+
+
+def _credentials(broker: BrokerSettings) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    context = ssl.create_default_context() if broker.security_protocol.endswith("SSL") else None
+    if broker.security_protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=broker.sasl_username,
+            password=broker.sasl_password.get_secret_value() if broker.sasl_password else None,
+            mechanism=broker.sasl_mechanism,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context else None

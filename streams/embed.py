@@ -1,0 +1,106 @@
+"""Embed: batches of chunks get their vectors; content that already has one keeps it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db import chunks
+from db.pool import Pool
+from engine.embed import Embedder
+from schemas.events import (
+    DocumentChunked,
+    DocumentEmbedded,
+    DocumentFailed,
+    DocumentForgotten,
+    DocumentStatus,
+    Event,
+    Failure,
+    State,
+)
+from schemas.topics import CHUNKED, EMBEDDED
+from schemas.wire import VECTOR_TYPE, decode
+from streams.outbox import Outbox
+from streams.record import Record
+from streams.stage import Stage
+
+Chunked = DocumentChunked | DocumentFailed | DocumentForgotten
+
+
+class EmbedStage(Stage):
+    """``documents.chunked`` → ``documents.embedded``."""
+
+    name = "embed"
+    topic = CHUNKED
+    batch_records_max = 4
+    """Up to 256 chunks in one call of the embedder, which keeps an endpoint's or a device's batches full."""
+
+    def __init__(self, outbox: Outbox, attempts_max: int, embedder: Embedder, pool: Pool) -> None:
+        super().__init__(outbox, attempts_max)
+        self._embedder = embedder
+        self._pool = pool
+
+    async def handle(self, records: Sequence[Record]) -> None:
+        """Embed the batches, pass the rest on, all in their order."""
+        events = [_read(record) for record in records]
+        vectors = await self._vectors([event for event in events if isinstance(event, DocumentChunked)])
+        for record, event in zip(records, events, strict=True):
+            if isinstance(event, DocumentChunked):
+                await self._emit(record, event, vectors)
+            else:
+                await self.outbox.emit(EMBEDDED, record, [(event, None)])
+
+    async def give_up(self, record: Record, failure: Failure) -> None:
+        """Send the failure down the line; the revision's other batches are ignored there."""
+        event = _read(record)
+        failed = DocumentFailed(
+            tenant_id=event.tenant_id, document_id=event.document_id, origin=event.origin, error=failure
+        )
+        await self.outbox.emit(EMBEDDED, record, [(failed, None)])
+
+    async def _vectors(self, batches: Sequence[DocumentChunked]) -> dict[tuple[str, str], NDArray[np.float16]]:
+        """The vector of each content, by tenant and content hash."""
+        wanted = {
+            (batch.tenant_id, chunk.content_hash): chunk.embedding_input()
+            for batch in batches
+            for chunk in batch.chunks
+        }
+        vectors: dict[tuple[str, str], NDArray[np.float16]] = {}
+        for tenant_id in {tenant_id for tenant_id, _ in wanted}:
+            hashes = [content_hash for tenant, content_hash in wanted if tenant == tenant_id]
+            known = await chunks.known_embeddings(self._pool, tenant_id, self._embedder.name, hashes)
+            vectors |= {(tenant_id, content_hash): vector for content_hash, vector in known.items()}
+        missing = [content for content in wanted if content not in vectors]
+        if missing:
+            made = await self._embedder.embed([wanted[content] for content in missing])
+            vectors |= zip(missing, made, strict=True)
+        return vectors
+
+    async def _emit(
+        self, record: Record, batch: DocumentChunked, vectors: dict[tuple[str, str], NDArray[np.float16]]
+    ) -> None:
+        rows = np.stack([vectors[batch.tenant_id, chunk.content_hash] for chunk in batch.chunks])
+        embedded: Event = DocumentEmbedded(
+            **dict(batch), embedder=self._embedder.name, dimensions=self._embedder.dimensions
+        )
+        await self.outbox.emit(EMBEDDED, record, [(embedded, rows.astype(VECTOR_TYPE).tobytes())])
+        await self.outbox.report(
+            record,
+            DocumentStatus(
+                tenant_id=batch.tenant_id,
+                document_id=batch.document_id,
+                origin=batch.origin,
+                state=State.INDEXING if batch.last else State.EMBEDDING,
+                chunks_total=batch.chunk_total,
+                chunks_done=batch.chunks[-1].ordinal + 1,
+                filename=batch.document.filename,
+                title=batch.document.title,
+                media_type=batch.document.media_type,
+            ),
+        )
+
+
+def _read(record: Record) -> Chunked:
+    kinds: tuple[type[Chunked], ...] = (DocumentChunked, DocumentFailed, DocumentForgotten)
+    event, _ = decode(kinds, record.key, record.value, record.headers)
+    return event

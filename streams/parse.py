@@ -1,0 +1,230 @@
+"""Parse and chunk: from a submission to batches of chunks, or to the reason why there are none."""
+
+import asyncio
+import multiprocessing
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiokafka.partitioner import murmur2
+from pebble import ProcessExpired, ProcessPool
+
+from db.blobs import Blobs
+from engine.chunk import ChunkSettings, chunk
+from engine.parse import ParseLimits, parse
+from schemas.errors import MillraceError
+from schemas.events import (
+    BlobContent,
+    Chunk,
+    DocumentAttributes,
+    DocumentChunked,
+    DocumentDeleted,
+    DocumentFailed,
+    DocumentForgotten,
+    DocumentStatus,
+    DocumentSubmitted,
+    ExtractedDocument,
+    Failure,
+    State,
+)
+from schemas.topics import CHUNKED, SUBMITTED
+from schemas.wire import decode
+from streams.outbox import Outbox
+from streams.record import Record
+from streams.settings import WorkerSettings
+from streams.stage import Stage
+
+BATCH_CHUNKS_MAX = 64
+BATCH_BYTES_MAX = 262_144
+"""A batch is one Kafka event: big enough to spare per-event work, small enough for many to be in flight."""
+TASKS_PER_PROCESS = 200
+"""A parser process is replaced after so many documents, which gives back what native libraries may have leaked."""
+
+
+class ParserCrashed(MillraceError):
+    """The parser died or ran out of time on this document."""
+
+    type = "parser-crashed"
+
+
+class ForeignContent(MillraceError):
+    """The event points at content outside its tenant's part of the object store."""
+
+    type = "foreign-content"
+
+
+class Parser:
+    """Processes of their own for parsing: it is CPU-bound, native, and fed with files that nobody vouches for."""
+
+    def __init__(self, settings: WorkerSettings, limits: ParseLimits, chunking: ChunkSettings) -> None:
+        self._timeout_s = settings.parse_timeout_s
+        self._limits = limits
+        self._chunking = chunking
+        self._pool = ProcessPool(
+            max_workers=settings.parse_processes,
+            max_tasks=TASKS_PER_PROCESS,
+            # A fork would copy the threads' locks of this process in whatever state they are.
+            context=multiprocessing.get_context("spawn"),
+        )
+
+    async def parse(self, path: Path, media_type: str) -> "Parsed":
+        """Parse and chunk a file. Raises what `engine.parse` raises, and `ParserCrashed`."""
+        future = self._pool.schedule(
+            parse_and_chunk, (path, media_type, self._limits, self._chunking), timeout=self._timeout_s
+        )
+        try:
+            return await asyncio.wrap_future(future)
+        except TimeoutError:
+            raise ParserCrashed(f"It took more than {self._timeout_s:g} s.") from None
+        except ProcessExpired as error:
+            raise ParserCrashed(f"Its process ended with {error.exitcode}.") from error
+
+    async def close(self) -> None:
+        """End the processes."""
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        await asyncio.to_thread(self._pool.join)
+
+
+class Parsed:
+    """A document's text and chunks, with what was found beside them."""
+
+    __slots__ = ("chunks", "page_count", "text", "title")
+
+    def __init__(self, text: str, title: str | None, page_count: int | None, chunks: list[Chunk]) -> None:
+        self.text = text
+        self.title = title
+        self.page_count = page_count
+        self.chunks = chunks
+
+
+def parse_and_chunk(path: Path, media_type: str, limits: ParseLimits, chunking: ChunkSettings) -> Parsed:
+    """What runs in the parser's process."""
+    document = parse(path, media_type, limits)
+    return Parsed(document.text, document.title, len(document.pages) or None, list(chunk(document, chunking)))
+
+
+class ParseStage(Stage):
+    """``documents.submitted`` → ``documents.chunked``."""
+
+    name = "parse"
+    topic = SUBMITTED
+
+    def __init__(self, outbox: Outbox, attempts_max: int, parser: Parser, blobs: Blobs) -> None:
+        super().__init__(outbox, attempts_max)
+        self._parser = parser
+        self._blobs = blobs
+
+    async def handle(self, records: Sequence[Record]) -> None:
+        """Parse one submission, or pass a deletion on."""
+        [record] = records
+        event = _read(record)
+        if (partition := partition_of(event.key())) != record.partition:
+            # Clients differ in their partitioners (librdkafka's default is not Java's); order needs one place per key.
+            await self.outbox.resend(record, partition)
+        elif isinstance(event, DocumentSubmitted):
+            await self._parse(record, event)
+        else:
+            forgotten = DocumentForgotten(
+                tenant_id=event.tenant_id, document_id=event.document_id, origin=record.origin
+            )
+            await self.outbox.emit(CHUNKED, record, [(forgotten, None)])
+
+    async def give_up(self, record: Record, failure: Failure) -> None:
+        """Send the failure down the line, so that it takes the place of the chunks."""
+        event = _read(record)
+        failed = DocumentFailed(
+            tenant_id=event.tenant_id, document_id=event.document_id, origin=record.origin, error=failure
+        )
+        await self.outbox.emit(CHUNKED, record, [(failed, None)])
+
+    async def _parse(self, record: Record, event: DocumentSubmitted) -> None:
+        await self.outbox.report(record, _status(record, event, State.PARSING))
+        async with self._content(record, event) as (blob_key, path):
+            parsed = await self._parser.parse(path, event.media_type)
+            size_bytes = path.stat().st_size
+        text_key = f"{event.tenant_id}/texts/{event.document_id}/{record.position}"
+        await self._blobs.put(text_key, parsed.text.encode())
+        attributes = DocumentAttributes.model_validate(event.model_dump(include=set(DocumentAttributes.model_fields)))
+        document = ExtractedDocument(
+            **attributes.model_dump(exclude={"title"}),
+            title=event.title or parsed.title,
+            blob_key=blob_key,
+            text_key=text_key,
+            size_bytes=size_bytes,
+            text_chars=len(parsed.text),
+            page_count=parsed.page_count,
+        )
+        await self.outbox.emit(
+            CHUNKED,
+            record,
+            (
+                (
+                    DocumentChunked(
+                        tenant_id=event.tenant_id,
+                        document_id=event.document_id,
+                        origin=record.origin,
+                        document=document,
+                        chunks=batch,
+                        chunk_total=len(parsed.chunks),
+                    ),
+                    None,
+                )
+                for batch in batches(parsed.chunks)
+            ),
+        )
+        await self.outbox.report(
+            record, _status(record, event, State.EMBEDDING, title=document.title, chunks_total=len(parsed.chunks))
+        )
+
+    @asynccontextmanager
+    async def _content(self, record: Record, event: DocumentSubmitted) -> AsyncIterator[tuple[str, Path]]:
+        match event.content:
+            case BlobContent(key=key):
+                if not key.startswith(f"{event.tenant_id}/"):
+                    raise ForeignContent(key)
+            case text:
+                key = f"{event.tenant_id}/originals/{event.document_id}/{record.position}"
+                await self._blobs.put(key, text.text.encode())
+        async with self._blobs.as_file(key) as path:
+            yield key, path
+
+
+def partition_of(key: bytes) -> int:
+    """Where Java's and aiokafka's default partitioner put a key of the pipeline."""
+    return int(murmur2(key) & 0x7FFFFFFF) % SUBMITTED.partitions
+
+
+def batches(chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, ...]]:
+    """Cut chunks into events of bounded count and bytes."""
+    batch: list[Chunk] = []
+    size = 0
+    for piece in chunks:
+        piece_bytes = len(piece.text.encode())
+        if batch and (len(batch) == BATCH_CHUNKS_MAX or size + piece_bytes > BATCH_BYTES_MAX):
+            yield tuple(batch)
+            batch, size = [], 0
+        batch.append(piece)
+        size += piece_bytes
+    if batch:
+        yield tuple(batch)
+
+
+def _read(record: Record) -> DocumentSubmitted | DocumentDeleted:
+    kinds: tuple[type[DocumentSubmitted | DocumentDeleted], ...] = (DocumentSubmitted, DocumentDeleted)
+    event, _ = decode(kinds, record.key, record.value, record.headers)
+    return event
+
+
+def _status(
+    record: Record, event: DocumentSubmitted, state: State, *, title: str | None = None, chunks_total: int | None = None
+) -> DocumentStatus:
+    return DocumentStatus(
+        tenant_id=event.tenant_id,
+        document_id=event.document_id,
+        origin=record.origin,
+        state=state,
+        filename=event.filename,
+        title=title or event.title,
+        media_type=event.media_type,
+        chunks_total=chunks_total,
+    )

@@ -1,0 +1,43 @@
+"""A Kafka record on its way into a stage."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from schemas.events import Origin
+from schemas.position import position_of
+from schemas.trace import child_of
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What came from Kafka, as it came; ``timestamp_ms`` is the time its producer or the broker gave it."""
+
+    topic: str
+    partition: int
+    offset: int
+    epoch: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    timestamp_ms: int
+
+    @property
+    def position(self) -> int:
+        """The record's place in its partition, over all clusters."""
+        return position_of(self.epoch, self.offset)
+
+    @property
+    def origin(self) -> Origin:
+        """Of a record on the first topic: what everything made from it will name as its origin."""
+        return Origin(partition=self.partition, position=self.position)
+
+    @property
+    def at(self) -> datetime:
+        """When it was written."""
+        return datetime.fromtimestamp(self.timestamp_ms / 1_000, UTC)
+
+    @property
+    def traceparent(self) -> str:
+        """The trace context for what this record causes."""
+        found = next((value for name, value in self.headers if name == "traceparent"), b"")
+        return child_of((found or b"").decode("ascii", "replace"))
