@@ -1,5 +1,6 @@
 """Brings a database's tables up to date: the SQL files of `db/migrations`, each applied once, by yoyo."""
 
+import hashlib
 import logging
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -12,6 +13,7 @@ from yoyo.exceptions import LockTimeout
 from db.errors import DatabaseTooOld, DatabaseUnavailable
 from db.partitions import ensure_months
 from db.pool import CONNECT_TIMEOUT_S, DatabaseSettings
+from db.queries import literal
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 POSTGRES_MIN = 160_000
@@ -34,8 +36,8 @@ def migrate(settings: DatabaseSettings) -> list[str]:
     return [migration.id for migration in missing]
 
 
-async def prepare(settings: DatabaseSettings, dimensions: int) -> None:
-    """Check the server's versions, make the coming months' partitions and the index for vectors of this width."""
+async def prepare(settings: DatabaseSettings, embedder: str, dimensions: int) -> None:
+    """Check the server's versions, make the coming months' partitions and the index for an embedder's vectors."""
     connection = await asyncpg.connect(settings.url.get_secret_value(), timeout=CONNECT_TIMEOUT_S)
     try:
         version = connection.get_server_version()
@@ -45,11 +47,12 @@ async def prepare(settings: DatabaseSettings, dimensions: int) -> None:
         if tuple(int(part) for part in str(pgvector).split(".")[:2]) < PGVECTOR_MIN:
             raise DatabaseTooOld(f"pgvector {pgvector}.")
         await ensure_months(connection)
-        # An index needs a width, the column takes any: each embedder's width gets a partial index of its own.
+        # The column takes vectors of any width and maker, an index those of one: each embedder gets its own.
+        name = f"document_chunks_{hashlib.sha256(embedder.encode()).hexdigest()[:12]}"
         await connection.execute(
-            f"CREATE INDEX IF NOT EXISTS document_chunks_embedding_{dimensions} ON document_chunks "
-            f"USING hnsw ((embedding::halfvec({dimensions})) halfvec_cosine_ops) "
-            f"WHERE vector_dims(embedding) = {dimensions}"
+            f"CREATE INDEX IF NOT EXISTS {name} ON document_chunks "
+            f"USING hnsw ((embedding::halfvec({int(dimensions)})) halfvec_cosine_ops) "
+            f"WHERE embedder = {literal(embedder)}"
         )
     finally:
         await connection.close()

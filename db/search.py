@@ -12,6 +12,9 @@ from db.pool import VECTOR_SEARCH_DEPTH, Pool
 from db.queries import load
 from schemas.events import SearchFilters
 
+COMMON_WORD_CHUNKS = 10_000
+"""A word that is in so many of a tenant's chunks is not counted further: a few milliseconds a word."""
+
 
 class Mode(StrEnum):
     """Which rankings a search uses."""
@@ -32,12 +35,13 @@ async def search(
     filters: SearchFilters,
     limit: int,
     offset: int = 0,
+    hits_per_document: int | None = None,
 ) -> Sequence[asyncpg.Record]:
     """The best chunks of one snapshot, best first; at most `VECTOR_SEARCH_DEPTH` candidates per ranking.
 
     ``embedding`` is the query's vector, (dimensions,), made by ``embedder``.
     """
-    queries = load("search", dimensions=len(embedding))
+    queries = load("search", dimensions=len(embedding), embedder=embedder, common=COMMON_WORD_CHUNKS)
     return [
         row
         async for row in queries.search(
@@ -45,7 +49,6 @@ async def search(
             tenant_id=tenant_id,
             text=text,
             embedding=HalfVector(embedding),
-            embedder=embedder,
             by_vector=mode is not Mode.TEXT,
             by_text=mode is not Mode.VECTOR,
             document_ids=filters.document_ids and list(filters.document_ids),
@@ -56,5 +59,6 @@ async def search(
             depth=VECTOR_SEARCH_DEPTH,
             limit=limit,
             offset=offset,
+            hits_per_document=hits_per_document,
         )
     ]

@@ -115,7 +115,7 @@ class ExtractiveAnswerer:
     WORD_WEIGHT = 0.6
     """Of the words that sentence and question share; the rest is for their vectors. Names and numbers decide most
     questions about documents, and static vectors know little of them."""
-    SUPPORT_MIN = 0.3
+    SUPPORT_MIN = 0.25
     """Below this even the best sentence is about something else."""
     NEAR_BEST = 0.8
     """Further sentences have to support the answer nearly as well as the first."""
@@ -130,20 +130,30 @@ class ExtractiveAnswerer:
         question = _in_context(question, history)
         candidates = list(_candidates(passages, self.CHARS_MAX))[: self.CANDIDATES_MAX]
         scores = await self._scores(question, candidates) if candidates else []
-        ranked = sorted(zip(scores, candidates, strict=True), key=lambda entry: -entry[0])
-        chosen: list[_Candidate] = []
-        for score, candidate in ranked:
-            enough = len(chosen) == self.SENTENCES_MAX
-            if enough or score < max(self.SUPPORT_MIN, self.NEAR_BEST * ranked[0][0]):
-                break
-            if all(_alike(candidate.words, other.words) <= self.ALIKE_MAX for other in chosen):
-                chosen.append(candidate)
-                yield f"{' ' if len(chosen) > 1 else ''}{candidate.text} [{candidate.number}]"
+        chosen = self._chosen(candidates, scores)
+        for index, candidate in enumerate(chosen):
+            yield f"{' ' if index else ''}{candidate.text} [{candidate.number}]"
         if not chosen:
             yield NOTHING_FOUND
 
     async def aclose(self) -> None:
         """See `Answerer`; the embedder is its maker's to close."""
+
+    def _chosen(self, candidates: Sequence[_Candidate], scores: Sequence[float]) -> list[_Candidate]:
+        ranked = sorted(range(len(candidates)), key=lambda index: -scores[index])
+        if not ranked or scores[ranked[0]] < self.SUPPORT_MIN:
+            return []
+        best = ranked[0]
+        # The sentence behind the best one often says what the best one only speaks of.
+        after = (
+            [best + 1] if best + 1 < len(candidates) and candidates[best + 1].number == candidates[best].number else []
+        )
+        near = [index for index in ranked[1:] if scores[index] >= max(self.SUPPORT_MIN, self.NEAR_BEST * scores[best])]
+        chosen: list[_Candidate] = []
+        for candidate in (candidates[index] for index in dict.fromkeys([best, *after, *near])):
+            if all(_alike(candidate.words, other.words) <= self.ALIKE_MAX for other in chosen):
+                chosen.append(candidate)
+        return chosen[: self.SENTENCES_MAX]
 
     async def _scores(self, question: str, candidates: Sequence[_Candidate]) -> list[float]:
         vectors = (await self._embedder.embed([question, *(candidate.text for candidate in candidates)])).astype(float)
@@ -153,7 +163,7 @@ class ExtractiveAnswerer:
         seen = Counter(chain.from_iterable(candidate.words for candidate in candidates))
         weight = {word: 1 + math.log(len(candidates) / max(1, seen[word])) for word in asked}
         total = sum(weight.values()) or 1.0
-        # What only the headings say counts half: the sentence is about it, but does not name it.
+        # What only the headings or the sentence before it say counts half: it is about that, but does not name it.
         shared = [
             sum(weight[word] * (1.0 if word in candidate.words else 0.5) for word in asked & candidate.context) / total
             for candidate in candidates
@@ -175,21 +185,17 @@ def _candidates(passages: Sequence[Passage], chars_max: int) -> Iterator[_Candid
     for number, passage in enumerate(passages, start=1):
         headings = " \n ".join(" ".join(heading.split()) for heading in passage.heading_path)
         about = stems(" ".join((passage.title or "", *passage.heading_path)))
-        asked: frozenset[str] = frozenset()
+        before: frozenset[str] = frozenset()
         for start, end in sentences(passage.text):
             text = _BULLET.sub("", " ".join(passage.text[start:end].split()))
             text = _REFERENCE.sub(r"(\1)", text)
             words = stems(text)
-            if text.endswith("?"):
-                # A question is not an answer, but what follows it is.
-                asked = words
-                continue
-            if len(words) < 2 or len(text) > chars_max or text.startswith(("#", "|")):
-                continue
-            if text not in quoted and text not in headings:
+            # A question, a heading or a line of contents is no answer, but what follows it may be.
+            says = not text.endswith(("?", "\u2026")) and not text.startswith(("#", "|--")) and text not in headings
+            if says and len(words) > 1 and len(text) <= chars_max and text not in quoted:
                 quoted.add(text)
-                yield _Candidate(text, number, words, words | about | asked)
-                asked = frozenset()
+                yield _Candidate(text, number, words, words | about | before)
+            before = words
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> float:

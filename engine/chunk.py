@@ -13,15 +13,12 @@ from semantic_text_splitter import TextSplitter
 
 from engine.document import Heading, ParsedDocument
 from engine.tokens import count_tokens
+from engine.wrap import harden, soften
 from schemas.events import Chunk
 
 HEADING_CHARS_MAX = 200
 """A heading longer than this is a paragraph in disguise; it is embedded with every chunk below it."""
 
-# Where a long line is followed by a letter the text was wrapped there, and the sentence goes on. To the splitter such a
-# line break is a vertical tab: white space that ends no line, as long as what it stands for, and in no parsed text.
-_WRAPPED = re.compile(r"(?<=[^\n]{50})\n(?=[^\W\d_])")
-_WRAP = "\v"
 # The splitter takes time with the square of the longest stretch without a boundary. No language writes one this long.
 _UNBROKEN = re.compile(r"[^\s.,;:!?\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f]{1024}")
 
@@ -59,15 +56,13 @@ def chunk(
     it fit in beside it; a document that fits into one chunk is one chunk.
     """
     overlap = min(settings.overlap_tokens, settings.tokens_max // 2)
-    splitter = TextSplitter.from_callback(
-        lambda piece: count(piece.replace(_WRAP, "\n")), settings.tokens_max, overlap=overlap
-    )
+    splitter = TextSplitter.from_callback(lambda text: count(harden(text)), settings.tokens_max, overlap=overlap)
     sections = list(_sections(document))
     section_starts = [section.start for section in sections]
     page_starts = [page.start for page in document.pages]
     ordinal = 0
     for start, end in _stretches(document.text, sections, settings.tokens_max, count):
-        for offset, piece in splitter.chunk_indices(_WRAPPED.sub(_WRAP, document.text[start:end])):
+        for offset, piece in splitter.chunk_indices(soften(document.text[start:end])):
             first, last = start + offset, start + offset + len(piece)
             text = document.text[first:last]
             section = max(0, bisect_right(section_starts, first) - 1)

@@ -47,6 +47,7 @@ _BINARY_MAGIC = {
     b"\xff\xd8\xff": "a JPEG image",
     b"GIF8": "a GIF image",
     b"\x1f\x8b": "a gzip archive",
+    b"\x7fELF": "a program",
     b"{\\rtf": "an RTF document",
 }
 """How files begin that are no text, whatever they are declared to be."""

@@ -30,6 +30,8 @@ EDGE_SHARE = 0.1
 """Running heads and feet stand in the outer tenth of the page."""
 HEADING_RATIO = 1.12
 """A heading's type is at least this much larger than the body's: 11 pt and 12.5 pt."""
+SPACED_OUT_RATIO = 1.4
+"""A line with so much more room to a character has gaps in it; justified lines rarely get to 1.2."""
 HEADING_CHARS_MAX = 200
 HEADING_LEVELS_MAX = 6
 
@@ -37,6 +39,9 @@ HEADING_LEVELS_MAX = 6
 # pdfium's mark for a hyphen at the end of a line, U+00AD the invisible one: both would cut a word in two.
 _DROPPED = re.compile("[\x00-\x08\x0b-\x1f\x7f\xad\ud800-\udfff\ufffe\uffff]")
 _DIGITS = re.compile(r"\d+")
+# Dots that lead the eye from a heading to its page number: most of a table of contents, and none of its meaning.
+_LEADERS = re.compile(r"(?: ?\.){4,} ?")
+_CONTENTS = re.compile(r"\u2026 \d*$")
 _UNNAMED = re.compile(
     r"^\(?(untitled|anonymous|unspecified)\b|^Microsoft Word - |\.(docx?|pdf|indd|tex)$", re.IGNORECASE
 )
@@ -60,6 +65,15 @@ class _Line:
     def height(self) -> float:
         return max(self.size, 1.0)
 
+    @property
+    def column(self) -> int:
+        """The same for lines that begin alike, give or take an indent."""
+        return round(self.left / (3 * self.height))
+
+    @property
+    def advance(self) -> float:
+        return (self.right - self.left) / len(self.text) / self.height
+
 
 @dataclass(slots=True)
 class _Block:
@@ -75,6 +89,8 @@ class _Look:
     """What the sample says of the whole document."""
 
     body_size: float
+    advance: float
+    """The width of a character and what follows it, as a share of the size."""
     repeated: frozenset[tuple[str, int]]
 
 
@@ -142,7 +158,13 @@ class _Assembly:
 
     def _page(self, index: int, look: _Look) -> None:
         lines, height = _lines(self.document, index)
-        blocks = list(_blocks([line for line in lines if _edge(line, height) not in look.repeated], look.body_size))
+        # "Sheet 1", "Sheet 2" in large type are headings, however often they come.
+        own = [
+            line
+            for line in lines
+            if line.size >= look.body_size * HEADING_RATIO or look.repeated.isdisjoint(_edges(line, height))
+        ]
+        blocks = list(_blocks(own, look))
         entries = self.outline.get(index, [])
         start = self.length
         for position, block in enumerate(blocks):
@@ -202,21 +224,28 @@ def _look(document: pdfium.PdfDocument) -> _Look:
     sample = sorted({index for first in range(0, total, step) for index in (first, min(first + 1, total - 1))})
     sizes: Counter[float] = Counter()
     edges: Counter[tuple[str, int]] = Counter()
+    advances: list[float] = []
     for index in sample:
         lines, height = _lines(document, index)
         for line in lines:
             sizes[round(line.size * 2) / 2] += len(line.text)
-        edges.update({edge for line in lines if (edge := _edge(line, height))})
-    enough = max(3, len(sample) // 5)
-    repeated = frozenset(edge for edge, count in edges.items() if count >= enough)
-    return _Look(sizes.most_common(1)[0][0] if sizes else 0.0, repeated)
+            advances.append(line.advance)
+        edges.update({edge for line in lines for edge in _edges(line, height)})
+    enough = max(min(3, len(sample)), len(sample) // 5, 2)
+    return _Look(
+        sizes.most_common(1)[0][0] if sizes else 0.0,
+        statistics.median(advances) if advances else 0.0,
+        frozenset(edge for edge, count in edges.items() if count >= enough),
+    )
 
 
-def _edge(line: _Line, height: float) -> tuple[str, int] | None:
-    """A name for what stands at the edge of a page, the same on every page but for its digits."""
+def _edges(line: _Line, height: float) -> tuple[tuple[str, int], ...]:
+    """Names for what stands at the edge of a page, the same on every page where it begins or ends alike."""
     if height * EDGE_SHARE < line.bottom and line.top < height * (1 - EDGE_SHARE):
-        return None
-    return _DIGITS.sub("#", line.text.strip()), round(line.bottom)
+        return ()
+    # Page numbers and the names of chapters differ, mostly at one end of the line.
+    words = _DIGITS.sub("#", line.text).split()
+    return (" ".join(words[:3]), round(line.bottom)), (" ".join(words[-3:]), round(line.bottom))
 
 
 def _lines(document: pdfium.PdfDocument, index: int) -> tuple[list[_Line], float]:
@@ -231,7 +260,7 @@ def _lines(document: pdfium.PdfDocument, index: int) -> tuple[list[_Line], float
         lines = []
         start = 0
         for raw in text_page.get_text_range().split("\r\n"):
-            text = " ".join(_DROPPED.sub("", raw).split())
+            text = _LEADERS.sub(" \u2026 ", " ".join(_DROPPED.sub("", raw).split()))
             if text:
                 lines.append(
                     _line(text_page, text, start + len(raw) - len(raw.lstrip()), start + len(raw.rstrip()) - 1)
@@ -255,39 +284,41 @@ def _line(text_page: pdfium.PdfTextPage, text: str, first: int, last: int) -> _L
     return _Line(text, left, right, top, bottom, pdfium_c.FPDFText_GetFontSize(text_page, middle) * scale)
 
 
-def _blocks(lines: list[_Line], body_size: float) -> Iterator[_Block]:
-    """Join lines into paragraphs."""
+def _blocks(lines: list[_Line], look: _Look) -> Iterator[_Block]:
+    """Join lines into paragraphs, and the cells of a table's row."""
     gaps = [a.bottom - b.top for a, b in pairwise(lines) if abs(a.bottom - b.top) < 2 * a.height]
     usual_gap = statistics.median_low(gaps) if gaps else 0.0
     # Columns and lists have right edges of their own; lines that begin alike belong together.
     edges: dict[int, float] = {}
     for line in lines:
-        column = round(line.left / (3 * line.height))
-        edges[column] = max(edges.get(column, 0.0), line.right)
+        edges[line.column] = max(edges.get(line.column, 0.0), line.right)
     block: _Block | None = None
-    above: _Line | None = None
+    first = above = None
     for line in lines:
         near = above is not None and -line.height < above.bottom - line.top <= usual_gap + 0.3 * line.height
-        if block and above and near and _continues(above, line, edges, body_size):
+        beside = above is not None and first is not None and line.left > above.right and line.top > first.bottom
+        if block and above and (beside or (near and _continues(above, line, edges[above.column], look))):
             block.text = f"{block.text} {line.text}"
         else:
             if block:
                 yield block
             block = _Block(line.text, line.size, near)
+            first = line
         above = line
     if block:
         yield block
 
 
-def _continues(above: _Line, line: _Line, edges: dict[int, float], body_size: float) -> bool:
+def _continues(above: _Line, line: _Line, edge: float, look: _Look) -> bool:
     """Whether a line goes on with the sentence of the line right above it."""
-    if abs(above.size - line.size) > 0.05 * line.height:
+    if abs(above.size - line.size) > 0.05 * line.height or _CONTENTS.search(above.text):
         return False
-    if line.size >= body_size * HEADING_RATIO:
+    if line.size >= look.body_size * HEADING_RATIO:
         return True
-    edge = edges[round(above.left / (3 * above.height))]
-    full = above.right >= above.left + 0.8 * (edge - above.left)
-    return full or (line.text[:1].islower() and above.text[-1] not in ".!?:;")
+    if line.text[:1].islower() and above.text[-1] not in ".!?:;":
+        return True
+    # A table's row is as wide as the text, but has gaps.
+    return above.advance < SPACED_OUT_RATIO * look.advance and above.right >= above.left + 0.8 * (edge - above.left)
 
 
 def _ranked(large: list[tuple[float, Heading]]) -> Iterator[Heading]:

@@ -3,13 +3,12 @@
 import re
 from collections.abc import Iterator
 
+from engine.wrap import soften
+
 # A sentence ends with its mark and what closes around it, before white space (Chinese and Japanese need none), or with
-# the line, unless that is long and goes on with a letter, as a wrapped one does. Splitters that know languages bring
-# models or lists for each; a wrong border here makes a citation a little longer or shorter, never false, since it is
-# always cut from the text.
-_BORDER = re.compile(
-    r"""[.!?\u2026]+["'\u201d\u2019)\]]*(?=\s)|[\u3002\uff01\uff1f]+[\u300d\u300f]?|\n(?!(?<=[^\n]{50}\n)[^\W\d_])"""
-)
+# the line, unless that is wrapped. Splitters that know languages bring models or lists for each; a wrong border here
+# makes a citation a little longer or shorter, never false, since it is always cut from the text.
+_BORDER = re.compile(r"""[.!?\u2026]+["'\u201d\u2019)\]]*(?=\s)|[\u3002\uff01\uff1f]+[\u300d\u300f]?|\n""")
 # Points inside a sentence: initials, the number before a heading, and short forms before a name or a number.
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:[^\W\d_]|e\.g|i\.e|z\.B|d\.h|cf|vs|etc|ca|approx|Dr|Mr|Mrs|Ms|Prof|St|No|Nr|Fig|Abb|Tab|Sec|Ch|pp?)$"
@@ -36,6 +35,7 @@ STEM_CHARS = 6
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
     """The (start, end) of each sentence in ``text``, without white space around it."""
+    text = soften(text)
     start = 0
     for border in _BORDER.finditer(text):
         if border[0].startswith(".") and (

@@ -9,12 +9,15 @@ from tokenizers import Tokenizer
 from tokenizers.normalizers import Replace
 
 WORDS_CACHED_MAX = 65_536
-"""A few megabytes; the words of a large document and then some."""
-WORD_CHARS_MAX = 64
-"""Longer stretches without a space (Chinese, base64) hardly come twice, so they would only fill the cache."""
+"""Some ten megabytes; the words of a large document and then some."""
 
-# No token of the vocabulary has a space anywhere but in front, so that a text has as many tokens as its words have.
-_WORDS = re.compile(r" *[^ \n]+| *\n+| +")
+LINES_CACHED_MAX = 4_096
+LINE_CHARS_MAX = 512
+"""Longer lines are paragraphs, which come whole only once; with this bound the lines take a few megabytes."""
+
+# No token of the vocabulary has a space anywhere but in front, so a text has as many tokens as its words have. What
+# stands without a space for more than 64 characters (Chinese, base64) is counted in pieces, which may add one for each.
+_WORDS = re.compile(r" *[^ \n]{1,64}| *\n+| +")
 
 
 def wordllama_folder() -> Path:
@@ -36,20 +39,23 @@ def load_tokenizer() -> Tokenizer:
 
 def count_tokens(text: str) -> int:
     """The number of tokens in a text, as `load_tokenizer` makes them without special tokens."""
+    if not text:
+        return 0
     # The tokenizer puts a space in front of every text.
-    return sum(map(_count, _WORDS.findall(f" {text}"))) if text else 0
+    lines = f" {text}".splitlines(keepends=True)
+    return sum(_count_line(line) if len(line) <= LINE_CHARS_MAX else _count_words(line) for line in lines)
 
 
-def _count(word: str) -> int:
-    return _encode(word) if len(word) > WORD_CHARS_MAX else _count_cached(word)
+def _count_words(text: str) -> int:
+    return sum(map(_count_word, _WORDS.findall(text)))
+
+
+# A chunk is counted a dozen times while it grows, line by line and word by word.
+_count_line = lru_cache(maxsize=LINES_CACHED_MAX)(_count_words)
 
 
 @lru_cache(maxsize=WORDS_CACHED_MAX)
-def _count_cached(word: str) -> int:
-    return _encode(word)
-
-
-def _encode(word: str) -> int:
+def _count_word(word: str) -> int:
     return len(_word_tokenizer().encode(word, add_special_tokens=False).ids)
 
 

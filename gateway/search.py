@@ -34,6 +34,11 @@ class SearchRequest(BaseModel):
     mode: Mode = Field(default=Mode.HYBRID, description="`hybrid` fuses `vector` and `text` by reciprocal rank.")
     filters: SearchFilters = SearchFilters()
     limit: int = Field(default=10, ge=1, le=100)
+    hits_per_document: int | None = Field(
+        default=None,
+        ge=1,
+        description="At most so many of one document, so that a long one does not crowd the rest out.",
+    )
     cursor: str | None = Field(default=None, description="next_cursor of the page before.")
 
     def fingerprint(self) -> str:
@@ -114,6 +119,7 @@ async def search_chunks(state: StateOf, tenant: Tenant, request: SearchRequest) 
         filters=request.filters,
         limit=request.limit + 1,
         offset=offset,
+        hits_per_document=request.hits_per_document,
     )
     more = len(rows) > request.limit
     return SearchResponse(

@@ -101,7 +101,7 @@ class Stack:
         database = DatabaseSettings()
         migrate(database)
         embedder = create_embedder(EmbedderSettings())
-        asyncio.run(prepare(database, embedder.dimensions))
+        asyncio.run(prepare(database, embedder.name, embedder.dimensions))
         asyncio.run(ensure_topics(BrokerSettings()))
         self._say("tables and topics are up to date")
 

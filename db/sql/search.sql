@@ -1,20 +1,39 @@
 -- name: search
 -- The best chunks by vector, by text, or by both fused by reciprocal rank (Cormack et al., 2009), in one snapshot, so
--- that no answer mixes two revisions of a document. The dimensions are filled in when the file is loaded, since an index
--- on an expression only serves the very same expression.
-WITH query AS (
-    -- The lexemes OR-ed, since the words of a question are hints: AND of them all finds next to nothing.
-    SELECT string_agg(quote_literal(lexeme), ' | ')::tsquery AS terms
-    FROM unnest(to_tsvector('english', :text))
+-- that no answer mixes two revisions of a document. Dimensions and embedder are filled in when the file is loaded, since
+-- a partial index on an expression only serves a query with the very same ones.
+WITH words AS (
+    SELECT quote_literal(lexeme)::tsquery AS word FROM unnest(to_tsvector('english', :text))
+),
+weights AS MATERIALIZED (
+    -- Inverse document frequency, as in BM25, of each word among the chunks of the tenant. Counting ends at a limit,
+    -- which bounds the work: what is that common says next to nothing.
+    SELECT word, n < {common} AS selective, ln(1 + (greatest(total, n) - n + 0.5) / (n + 0.5)) AS weight
+    FROM (
+        SELECT word, (
+            SELECT count(*) FROM (
+                SELECT FROM document_chunks WHERE tenant_id = :tenant_id AND text_vector @@ word LIMIT {common}
+            ) found
+        ) AS n
+        FROM words
+        WHERE :by_text
+    ) counted, (SELECT sum(chunk_count) AS total FROM documents WHERE tenant_id = :tenant_id) size
+),
+query AS (
+    -- The words OR-ed, since those of a question are hints: AND of them all finds next to nothing. Common words do not
+    -- bring chunks in unless there are no others; they count where others did.
+    SELECT coalesce(
+        string_agg(word::text, ' | ') FILTER (WHERE selective), string_agg(word::text, ' | ')
+    )::tsquery AS any_word
+    FROM weights
 ),
 by_vector AS (
-    SELECT document_id, ordinal, row_number() OVER (ORDER BY distance) AS rank, 1 - distance AS similarity
+    SELECT document_id, ordinal, row_number() OVER (ORDER BY distance) AS rank
     FROM (
         SELECT document_id, ordinal,
                embedding::halfvec({dimensions}) <=> :embedding::halfvec({dimensions}) AS distance
         FROM visible_chunks
-        WHERE :by_vector AND tenant_id = :tenant_id
-          AND vector_dims(embedding) = {dimensions} AND embedder = :embedder
+        WHERE :by_vector AND tenant_id = :tenant_id AND embedder = {embedder}
           AND (:document_ids::text[] IS NULL OR document_id = ANY(:document_ids))
           AND (:collection::text IS NULL OR collection = :collection)
           AND (:tags::text[] IS NULL OR tags @> :tags)
@@ -25,12 +44,12 @@ by_vector AS (
     ) nearest
 ),
 by_text AS (
-    SELECT document_id, ordinal, row_number() OVER (ORDER BY score DESC, document_id, ordinal) AS rank, score
+    SELECT document_id, ordinal, row_number() OVER (ORDER BY score DESC, document_id, ordinal) AS rank
     FROM (
-        -- 1: divided by 1 + log of the length, so that long chunks do not win by length alone.
-        SELECT document_id, ordinal, ts_rank(text_vector, query.terms, 1) AS score
+        SELECT document_id, ordinal,
+               (SELECT sum(weight) FROM weights WHERE text_vector @@ word) AS score
         FROM query, visible_chunks
-        WHERE :by_text AND tenant_id = :tenant_id AND text_vector @@ query.terms
+        WHERE :by_text AND tenant_id = :tenant_id AND text_vector @@ any_word
           AND (:document_ids::text[] IS NULL OR document_id = ANY(:document_ids))
           AND (:collection::text IS NULL OR collection = :collection)
           AND (:tags::text[] IS NULL OR tags @> :tags)
@@ -44,16 +63,24 @@ fused AS (
     SELECT document_id, ordinal, v.rank AS vector_rank, t.rank AS text_rank,
            coalesce(1.0 / (60 + v.rank), 0) + coalesce(1.0 / (60 + t.rank), 0) AS score
     FROM by_vector v FULL JOIN by_text t USING (document_id, ordinal)
+),
+page AS (
+    SELECT *
+    FROM (
+        SELECT *, row_number() OVER (PARTITION BY document_id ORDER BY score DESC, ordinal) AS rank_in_document
+        FROM fused
+    ) ranked
+    WHERE :hits_per_document::integer IS NULL OR rank_in_document <= :hits_per_document
     ORDER BY score DESC, document_id, ordinal
     OFFSET :offset LIMIT :limit
 )
-SELECT c.document_id, c.ordinal, f.score::float8 AS score, f.vector_rank, f.text_rank, c.revision, c.title, c.filename,
+SELECT c.document_id, c.ordinal, p.score::float8 AS score, p.vector_rank, p.text_rank, c.revision, c.title, c.filename,
        c.media_type, c.collection, c.tags, c.metadata, c.page, c.start_char, c.end_char, c.headings, c.text,
        -- Marks are control characters, which no stored text contains.
-       CASE WHEN query.terms IS NULL THEN c.text ELSE
-           ts_headline('english', c.text, query.terms, E'HighlightAll=true, StartSel=\x02, StopSel=\x03')
+       CASE WHEN highlighted.words IS NULL THEN c.text ELSE
+           ts_headline('english', c.text, highlighted.words, E'HighlightAll=true, StartSel=\x02, StopSel=\x03')
        END AS marked
-FROM fused f
-CROSS JOIN query
-JOIN visible_chunks c ON c.tenant_id = :tenant_id AND c.document_id = f.document_id AND c.ordinal = f.ordinal
-ORDER BY f.score DESC, c.document_id, c.ordinal;
+FROM page p
+CROSS JOIN (SELECT string_agg(word::text, ' | ')::tsquery AS words FROM words) highlighted
+JOIN visible_chunks c ON c.tenant_id = :tenant_id AND c.document_id = p.document_id AND c.ordinal = p.ordinal
+ORDER BY p.score DESC, c.document_id, c.ordinal;

@@ -98,7 +98,8 @@ def migrate() -> None:
     """Bring the database's tables up to date."""
     database = DatabaseSettings()
     applied = migrate_tables(database)
-    asyncio.run(prepare(database, create_embedder(EmbedderSettings()).dimensions))
+    embedder = create_embedder(EmbedderSettings())
+    asyncio.run(prepare(database, embedder.name, embedder.dimensions))
     console.print(f"applied: {', '.join(applied)}" if applied else "nothing to do")
 
 

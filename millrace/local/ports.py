@@ -14,7 +14,8 @@ class PortInUse(MillraceError):
 
     type = "port-in-use"
     hint = (
-        "Stop what listens there, or choose another port: MILLRACE_KAFKA_PORT, MILLRACE_POSTGRES_PORT or MILLRACE_GATEWAY_PORT."
+        "Stop what listens there, or choose another port by "
+        "MILLRACE_KAFKA_PORT, MILLRACE_POSTGRES_PORT or MILLRACE_GATEWAY_PORT."
     )
 
 
