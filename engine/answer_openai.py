@@ -1,7 +1,8 @@
 """Answers from any endpoint that speaks OpenAI's chat API, as a stream."""
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from pydantic import BaseModel, ValidationError
 
@@ -50,25 +51,25 @@ class OpenAIAnswerer:
             refused=AnswererRefused,
         )
 
-    async def answer(self, question: str, passages: Sequence[Passage], history: Sequence[Turn]) -> AsyncIterator[str]:
+    async def answer(
+        self, question: str, passages: Sequence[Passage], history: Sequence[Turn]
+    ) -> AsyncGenerator[str, None]:
         """See `Answerer`; one piece is what the endpoint sends at a time."""
         if not passages:
             yield NOTHING_FOUND
             return
         body = {"model": self._model, "messages": messages(question, passages, history), "stream": True}
         finished = False
-        async for line in self._endpoint.lines("chat/completions", body):
-            data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
-            if data == "[DONE]":
-                finished = True
-                break
-            if not data:
-                continue
-            piece = _read(data)
-            for choice in piece.choices[:1]:
-                finished = finished or choice.finish_reason is not None
-                if choice.delta.content:
-                    yield choice.delta.content
+        async with aclosing(self._endpoint.lines("chat/completions", body)) as lines:
+            async for line in lines:
+                data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+                if data == "[DONE]":
+                    finished = True
+                    break
+                for choice in _read(data).choices[:1] if data else ():
+                    finished = finished or choice.finish_reason is not None
+                    if choice.delta.content:
+                        yield choice.delta.content
         if not finished:
             raise AnswererUnavailable("The answer broke off.")
 

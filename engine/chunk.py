@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -13,12 +13,14 @@ from semantic_text_splitter import TextSplitter
 
 from engine.document import Heading, ParsedDocument
 from engine.tokens import count_tokens
-from engine.wrap import harden, soften
+from engine.wrap import SOFT_BREAK, harden, soften
 from schemas.events import Chunk
 
 HEADING_CHARS_MAX = 200
 """A heading longer than this is a paragraph in disguise; it is embedded with every chunk below it."""
 
+# A heading's line, in Markdown perhaps with a line drawn below it, and the empty lines behind it.
+_HEADING = re.compile(r"[^\n]*\n(?:[=-]+[ \t]*\n)?\s*")
 # The splitter takes time with the square of the longest stretch without a boundary. No language writes one this long.
 _UNBROKEN = re.compile(r"[^\s.,;:!?\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f]{1024}")
 
@@ -62,7 +64,8 @@ def chunk(
     page_starts = [page.start for page in document.pages]
     ordinal = 0
     for start, end in _stretches(document.text, sections, settings.tokens_max, count):
-        for offset, piece in splitter.chunk_indices(soften(document.text[start:end])):
+        inside = sections[bisect_left(section_starts, start) : bisect_left(section_starts, end)]
+        for offset, piece in splitter.chunk_indices(_view(document.text, start, end, inside)):
             first, last = start + offset, start + offset + len(piece)
             text = document.text[first:last]
             section = max(0, bisect_right(section_starts, first) - 1)
@@ -83,6 +86,19 @@ def chunk(
                 )
             )
             ordinal += 1
+
+
+def _view(text: str, start: int, end: int, sections: Sequence[_Section]) -> str:
+    """The stretch as the splitter is to see it: unwrapped, and with each heading in the paragraph that follows it."""
+    view = soften(text[start:end])
+    parts: list[str] = []
+    position = 0
+    for section in sections:
+        heading = _HEADING.match(view, section.start - start) if section.level else None
+        if heading and heading.start() >= position:
+            parts += [view[position : heading.start()], heading[0].replace("\n", SOFT_BREAK)]
+            position = heading.end()
+    return "".join((*parts, view[position:]))
 
 
 def _hashed(chunk: Chunk) -> Chunk:
@@ -126,7 +142,7 @@ def _stretches(
         return
     stretch = sections[0]
     for section in sections[1:]:
-        below = section.level > stretch.level
+        below = section.level > stretch.level > 0
         if stretch.bare or (below and fits(stretch.start, section.end)):
             stretch = replace(stretch, end=section.end, bare=stretch.bare and section.bare)
         else:

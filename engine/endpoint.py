@@ -1,6 +1,6 @@
 """An endpoint that speaks OpenAI's HTTP API: requests with bounded retries, and errors without secrets in them."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -53,7 +53,7 @@ class Endpoint:
             finally:
                 await response.aclose()
 
-    async def lines(self, path: str, body: dict[str, Any]) -> AsyncIterator[str]:
+    async def lines(self, path: str, body: dict[str, Any]) -> AsyncGenerator[str, None]:
         """The lines of a successful answer, as they come; only its beginning is tried again."""
         with self._own_errors():
             response = await self._begin(path, body)

@@ -1,6 +1,5 @@
 """Office documents, web pages, books and mail by kreuzberg, as Markdown."""
 
-import codecs
 import html
 import re
 import zipfile
@@ -43,7 +42,9 @@ CHARSET_BYTES = 1_024
 _CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 # kreuzberg writes what it learns from these into the text, as front matter whose last line reads as a heading. They
 # have no content of their own but the title, so taking them out beforehand is safer than telling that matter from text.
-_METADATA = re.compile(r"<title\b[^>]*>(.*?)</title\s*>|<(?:meta|link|base)\b[^>]*>", re.IGNORECASE | re.DOTALL)
+_METADATA = re.compile(
+    r"<title\b[^>]*(?<!/)>(.{0,2000}?)</title\s*>|<(?:meta|link|base)\b[^>]*>", re.IGNORECASE | re.DOTALL
+)
 # An image's address (or its bytes, as a data URL) is no text; its description is.
 _IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\xad\ud800-\udfff\ufffe\uffff]")
@@ -106,16 +107,9 @@ def _check_zip(path: Path, media_type: str, limits: ParseLimits) -> None:
 def _html(data: bytes) -> tuple[bytes, str | None]:
     """The page as UTF-8 without its metadata, and its title."""
     declared = _CHARSET.search(data[:CHARSET_BYTES])
-    page = decode(data, fallback=_known(declared[1].decode()) if declared else None)
+    page = decode(data, fallback=declared[1].decode() if declared else None)
     found = next((match[1] for match in _METADATA.finditer(page) if match[1]), "")
     return _METADATA.sub("", page).encode(), " ".join(html.unescape(found).split()) or None
-
-
-def _known(encoding: str) -> str | None:
-    try:
-        return codecs.lookup(encoding).name
-    except LookupError:
-        return None
 
 
 def _check_rtf(data: bytes) -> None:

@@ -32,6 +32,8 @@ HEADING_RATIO = 1.12
 """A heading's type is at least this much larger than the body's: 11 pt and 12.5 pt."""
 SPACED_OUT_RATIO = 1.4
 """A line with so much more room to a character has gaps in it; justified lines rarely get to 1.2."""
+TITLE_RATIO = 1.5
+"""Running heads are rarely set in type this large, and the titles of pages often."""
 HEADING_CHARS_MAX = 200
 HEADING_LEVELS_MAX = 6
 
@@ -158,11 +160,11 @@ class _Assembly:
 
     def _page(self, index: int, look: _Look) -> None:
         lines, height = _lines(self.document, index)
-        # "Sheet 1", "Sheet 2" in large type are headings, however often they come.
+        # "Sheet 1", "Sheet 2" in large type are titles, however often they come.
         own = [
             line
             for line in lines
-            if line.size >= look.body_size * HEADING_RATIO or look.repeated.isdisjoint(_edges(line, height))
+            if line.size >= look.body_size * TITLE_RATIO or look.repeated.isdisjoint(_edges(line, height))
         ]
         blocks = list(_blocks(own, look))
         entries = self.outline.get(index, [])

@@ -3,6 +3,7 @@
 import codecs
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -68,7 +69,9 @@ def decode(data: bytes, fallback: str | None = None) -> str:
         text = data[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
         if fallback and not mark:
-            return decode(data.decode(fallback, errors="replace").encode())
+            # A name that is no text encoding, or bytes that are not valid in this one either, leave the first error.
+            with suppress(LookupError, UnicodeError):
+                return decode(data.decode(fallback).encode())
         raise InvalidText(f"Byte {len(mark) + error.start} is not {encoding.upper()}: {error.reason}.") from error
     if (nul := text.find("\0")) >= 0:
         raise InvalidText(f"Byte {len(mark) + len(text[:nul].encode(encoding))} is a NUL.")

@@ -5,27 +5,28 @@
 WITH words AS (
     SELECT quote_literal(lexeme)::tsquery AS word FROM unnest(to_tsvector('english', :text))
 ),
-weights AS MATERIALIZED (
-    -- Inverse document frequency, as in BM25, of each word among the chunks of the tenant. Counting ends at a limit,
-    -- which bounds the work: what is that common says next to nothing.
-    SELECT word, n < {common} AS selective, ln(1 + (greatest(total, n) - n + 0.5) / (n + 0.5)) AS weight
-    FROM (
-        SELECT word, (
-            SELECT count(*) FROM (
-                SELECT FROM document_chunks WHERE tenant_id = :tenant_id AND text_vector @@ word LIMIT {common}
-            ) found
-        ) AS n
-        FROM words
-        WHERE :by_text
-    ) counted, (SELECT sum(chunk_count) AS total FROM documents WHERE tenant_id = :tenant_id) size
+matches AS MATERIALIZED (
+    -- Each word for itself, since those of a question are hints: AND of them all finds next to nothing. One index scan a
+    -- word reads no text vector, and its limit bounds the work: what is that common says next to nothing.
+    SELECT word, document_id, ordinal
+    FROM words, LATERAL (
+        SELECT document_id, ordinal
+        FROM visible_chunks
+        WHERE :by_text AND tenant_id = :tenant_id AND text_vector @@ word
+          AND (:document_ids::text[] IS NULL OR document_id = ANY(:document_ids))
+          AND (:collection::text IS NULL OR collection = :collection)
+          AND (:tags::text[] IS NULL OR tags @> :tags)
+          AND (:media_types::text[] IS NULL OR media_type = ANY(:media_types))
+          AND (:metadata::jsonb IS NULL OR metadata @> :metadata)
+        LIMIT {common}
+    ) found
 ),
-query AS (
-    -- The words OR-ed, since those of a question are hints: AND of them all finds next to nothing. Common words do not
-    -- bring chunks in unless there are no others; they count where others did.
-    SELECT coalesce(
-        string_agg(word::text, ' | ') FILTER (WHERE selective), string_agg(word::text, ' | ')
-    )::tsquery AS any_word
-    FROM weights
+weights AS (
+    -- Inverse document frequency, as in BM25. Common words count only where there are no others.
+    SELECT word, ln(1 + (greatest(total, n) - n + 0.5) / (n + 0.5)) AS weight
+    FROM (SELECT word, count(*) AS n, min(count(*)) OVER () AS least FROM matches GROUP BY word) counted,
+         (SELECT sum(chunk_count) AS total FROM documents WHERE tenant_id = :tenant_id) size
+    WHERE n < {common} OR least = {common}
 ),
 by_vector AS (
     SELECT document_id, ordinal, row_number() OVER (ORDER BY distance) AS rank
@@ -44,20 +45,20 @@ by_vector AS (
     ) nearest
 ),
 by_text AS (
-    SELECT document_id, ordinal, row_number() OVER (ORDER BY score DESC, document_id, ordinal) AS rank
+    SELECT document_id, ordinal, row_number() OVER (ORDER BY score DESC, density DESC, document_id, ordinal) AS rank
     FROM (
-        SELECT document_id, ordinal,
-               (SELECT sum(weight) FROM weights WHERE text_vector @@ word) AS score
-        FROM query, visible_chunks
-        WHERE :by_text AND tenant_id = :tenant_id AND text_vector @@ any_word
-          AND (:document_ids::text[] IS NULL OR document_id = ANY(:document_ids))
-          AND (:collection::text IS NULL OR collection = :collection)
-          AND (:tags::text[] IS NULL OR tags @> :tags)
-          AND (:media_types::text[] IS NULL OR media_type = ANY(:media_types))
-          AND (:metadata::jsonb IS NULL OR metadata @> :metadata)
-        ORDER BY score DESC, document_id, ordinal
-        LIMIT :depth
-    ) best
+        SELECT document_id, ordinal, score, ts_rank(text_vector, any_word, 1) AS density
+        FROM (
+            SELECT document_id, ordinal, sum(weight) AS score
+            FROM matches JOIN weights USING (word)
+            GROUP BY document_id, ordinal
+            ORDER BY score DESC, document_id, ordinal
+            LIMIT :depth
+        ) best
+        JOIN visible_chunks USING (document_id, ordinal)
+        CROSS JOIN (SELECT string_agg(word::text, ' | ')::tsquery AS any_word FROM weights) query
+        WHERE tenant_id = :tenant_id
+    ) measured
 ),
 fused AS (
     SELECT document_id, ordinal, v.rank AS vector_rank, t.rank AS text_rank,
