@@ -49,7 +49,6 @@ ENV PATH=/opt/millrace/bin:$PATH \
 # Where Faust puts its folders.
 WORKDIR /var/lib/millrace
 USER 10001:10001
-VOLUME ["/var/lib/millrace/blobs"]
 EXPOSE 8000
 
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \

@@ -11,8 +11,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 # uv, from the PATH or else from PyPI into a folder of its own: the system's Python may forbid installing into it.
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 
-VENV := .venv/bin
-SYNCED := .venv/.synced
+# Another folder beside another Python: `make test PYTHON=python3.13 VENV_DIR=.venv-3.13`.
+VENV_DIR ?= .venv
+VENV := $(VENV_DIR)/bin
+SYNCED := $(VENV_DIR)/.synced
 
 .PHONY: help
 help: ## Show this list
@@ -29,6 +31,10 @@ demo: setup ## Start everything, index the sample corpus, search it and ask abou
 .PHONY: test
 test: setup ## Run all tests, on a real Kafka and a real Postgres
 	@$(VENV)/pytest
+
+.PHONY: compose-trial
+compose-trial: setup samples ## Try docker-compose.yml for real; needs a Docker engine
+	@deploy/trial
 
 .PHONY: lint
 lint: $(SYNCED) ## Check style, types and who imports whom
@@ -54,10 +60,12 @@ samples: $(SYNCED) ## Generate the binary documents of the sample corpus
 bench-latency: setup ## Measure the time from accepted to found
 	@$(VENV)/python -m benchmarks.latency
 
+LOCK = $(UV) pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 --quiet
+
 .PHONY: lock
-lock: $(UV) ## Lock the dependencies of pyproject.toml anew
-	$(UV) pip compile pyproject.toml --universal --all-extras --group dev --generate-hashes --python-version 3.11 \
-		--quiet --output-file requirements.lock
+lock: $(UV) ## Lock the dependencies of pyproject.toml anew: all of them, and those that the image needs
+	$(LOCK) --all-extras --group dev --output-file requirements.lock
+	$(LOCK) --constraints requirements.lock --output-file requirements-runtime.lock
 
 .PHONY: clean-data
 clean-data: $(SYNCED) ## Forget all local data; Kafka's jars stay
@@ -70,7 +78,7 @@ clean: ## Remove what was installed and built; data stays
 # Stamped when done, so that it is done again only once the lock or the project has changed.
 $(SYNCED): requirements.lock pyproject.toml | $(UV)
 	@$(call require_python)
-	@test -x $(VENV)/python || $(UV) venv --quiet --python "$(PYTHON)" .venv
+	@test -x $(VENV)/python || $(UV) venv --quiet --python "$(PYTHON)" $(VENV_DIR)
 	$(UV) pip sync --quiet --python $(VENV)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(VENV)/python --no-deps --editable .
 	@touch $@

@@ -30,3 +30,11 @@ class BlobMissing(MillraceError):
     """The object store has no such content."""
 
     type = "content-missing"
+
+
+class BlobsUnavailable(MillraceError):
+    """The object store cannot be reached."""
+
+    type = "blobs-unavailable"
+    hint = "Is MILLRACE_BLOBS_URL right, and is there room left?"
+    transient = True

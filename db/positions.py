@@ -18,7 +18,9 @@ POLL_S = 0.005
 
 async def epoch_of(pool: Pool, cluster_id: str) -> int:
     """The number of a Kafka cluster, in the order in which this database first saw them."""
-    return int(await _queries.epoch_of(pool, cluster_id=cluster_id))
+    async with pool.acquire() as connection, connection.transaction():
+        await _queries.lock_epochs(connection)  # or two new clusters, seen at once, would get one number
+        return int(await _queries.epoch_of(connection, cluster_id=cluster_id))
 
 
 async def advance(

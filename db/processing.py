@@ -7,7 +7,7 @@ from schemas.events import DerivedEvent, DocumentStatus, State
 _queries = load("processing")
 
 RANKS = {state: rank for rank, state in enumerate(State)}
-"""States in the order of their course; the final ones come last, so nothing moves a revision out of them."""
+"""States in the order of their course; nothing moves a revision out of a final one."""
 
 
 async def report(connection: "Connection | Pool", status: DocumentStatus) -> bool:

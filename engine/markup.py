@@ -47,6 +47,8 @@ _METADATA = re.compile(
 )
 # An image's address (or its bytes, as a data URL) is no text; its description is.
 _IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
+# kreuzberg's messages begin with the name of its error's class, which tells users nothing.
+_ERROR_CLASS = re.compile(r"^\w+Error: ")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\xad\ud800-\udfff\ufffe\uffff]")
 
 
@@ -129,7 +131,8 @@ def _extract(source: Path | bytes, media_type: str) -> "ExtractionResult":
             return kreuzberg.extract_bytes_sync(source, media_type, config=config)
         return kreuzberg.extract_file_sync(source, media_type, config=config)
     except kreuzberg.KreuzbergError as error:
-        raise DamagedDocument(f"{' '.join(str(error).split())[:300]}.") from error
+        reason = " ".join(_ERROR_CLASS.sub("", str(error)).split())
+        raise DamagedDocument(f"{reason[:300]}.") from error
 
 
 def _config() -> "ExtractionConfig":

@@ -6,9 +6,10 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from schemas.errors import MillraceError
 
@@ -16,6 +17,8 @@ log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+CLIENT_LEFT = 499
+"""What nginx writes into its log for a client that left before it was answered; nobody is sent it."""
 
 STATUS_BY_TYPE = {
     "invalid-request": HTTPStatus.BAD_REQUEST,
@@ -111,6 +114,10 @@ def install(app: FastAPI) -> None:
         response = problem(phrase.lower().replace(" ", "-"), f"{phrase}.", error.status_code)
         response.headers.update(error.headers or {})
         return response
+
+    @app.exception_handler(ClientDisconnect)
+    async def _left(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_LEFT)
 
     @app.exception_handler(Exception)
     async def _unexpected(_: Request, error: Exception) -> JSONResponse:

@@ -16,9 +16,9 @@ QUESTION = "What does fault code E-07 mean?"
 async def run(url: str, console: Console) -> None:
     """Index what is not indexed yet, search, and ask."""
     # Here, since the corpus comes with a clone and not with the package.
-    from samples.generate import generate  # noqa: PLC0415
+    from samples.generate import corpus  # noqa: PLC0415
 
-    files = sorted(generate())
+    files = corpus()
     async with Gateway(url) as gateway:
         missing = [path for path in files if not await _is_indexed(gateway, path)]
         if missing:

@@ -61,6 +61,12 @@ def generate(out: Path = FILES) -> list[Path]:
     return paths
 
 
+def corpus() -> list[Path]:
+    """All documents of the sample corpus, the generated ones made anew, in the order of their names."""
+    generate()
+    return sorted(path for path in FILES.iterdir() if path.is_file())
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=FILES, help="folder to write into (samples/files)")

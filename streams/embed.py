@@ -20,6 +20,7 @@ from schemas.events import (
 )
 from schemas.topics import CHUNKED, EMBEDDED
 from schemas.wire import VECTOR_TYPE, decode
+from streams import metrics
 from streams.outbox import Outbox
 from streams.record import Record
 from streams.stage import Stage
@@ -71,6 +72,8 @@ class EmbedStage(Stage):
             known = await chunks.known_embeddings(self._pool, tenant_id, self._embedder.name, hashes)
             vectors |= {(tenant_id, content_hash): vector for content_hash, vector in known.items()}
         missing = [content for content in wanted if content not in vectors]
+        metrics.EMBEDDED.inc(len(missing))
+        metrics.REUSED.inc(sum(len(batch.chunks) for batch in batches) - len(missing))
         if missing:
             made = await self._embedder.embed([wanted[content] for content in missing])
             vectors |= zip(missing, made, strict=True)
@@ -83,7 +86,7 @@ class EmbedStage(Stage):
         embedded: Event = DocumentEmbedded(
             **dict(batch), embedder=self._embedder.name, dimensions=self._embedder.dimensions
         )
-        await self.outbox.emit(EMBEDDED, record, [(embedded, rows.astype(VECTOR_TYPE).tobytes())])
+        # Before the vectors, for the same reason as in `streams.parse`: the index stage has the last word.
         await self.outbox.report(
             record,
             DocumentStatus(
@@ -98,6 +101,7 @@ class EmbedStage(Stage):
                 media_type=batch.document.media_type,
             ),
         )
+        await self.outbox.emit(EMBEDDED, record, [(embedded, rows.astype(VECTOR_TYPE).tobytes())])
 
 
 def _read(record: Record) -> Chunked:

@@ -93,7 +93,8 @@ class IndexStage(Stage):
                 partition=event.origin.partition,
                 position=event.origin.position,
             )
-        await self.outbox.publish_status(record, status)
+        if status:
+            await self.outbox.publish_status(record, status)
 
     async def _is_new(self, connection: Connection, record: Record, event: Embedded) -> bool:
         return await positions.advance(
@@ -142,22 +143,25 @@ class IndexStage(Stage):
         await processing.report(connection, status)
         return status
 
-    async def _fail(self, connection: Connection, event: Embedded, failure: Failure) -> DocumentStatus:
+    async def _fail(self, connection: Connection, event: Embedded, failure: Failure) -> DocumentStatus | None:
+        """Record a failure and return where the revision stands then; what was indexed before stays so."""
         visible = await documents.lock(connection, event.tenant_id, event.document_id)
         if visible["revision"] < event.revision:
             await chunks.delete_revisions(
                 connection, event.tenant_id, event.document_id, lowest=event.revision, highest=event.revision
             )
-        status = DocumentStatus(
-            tenant_id=event.tenant_id,
-            document_id=event.document_id,
-            origin=event.origin,
-            state=State.FAILED,
-            attempt=failure.attempt,
-            error=failure,
-        )
-        await processing.report(connection, status)
-        return status
+            await processing.report(
+                connection,
+                DocumentStatus(
+                    tenant_id=event.tenant_id,
+                    document_id=event.document_id,
+                    origin=event.origin,
+                    state=State.FAILED,
+                    attempt=failure.attempt,
+                    error=failure,
+                ),
+            )
+        return await processing.get(connection, event)
 
     async def _forget(
         self, connection: Connection, event: DocumentForgotten, unused_blobs: list[str]

@@ -5,6 +5,8 @@ from prometheus_client import Counter, Histogram
 HANDLED = Counter("millrace_records_handled", "Records done with.", ["stage"])
 DEAD_LETTERED = Counter("millrace_records_dead_lettered", "Records given up.", ["stage", "error_type"])
 RETRIED = Counter("millrace_records_retried", "Tries that failed and are tried again.", ["stage"])
+EMBEDDED = Counter("millrace_chunks_embedded", "Contents that the embedder made a vector of.")
+REUSED = Counter("millrace_chunks_reused", "Chunks whose content had a vector already.")
 HANDLING_S = Histogram(
     "millrace_batch_handling_seconds",
     "Time to handle one batch of records, failures and waiting included.",

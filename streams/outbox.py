@@ -84,12 +84,12 @@ class Outbox:
 
 
 def failure_of(error: Exception, stage: str, attempt: int) -> Failure:
-    """What may be told of an error: ours in full, others by their class alone (nothing internal leaks)."""
+    """What may be told of an error: ours in full; of others, which only the log shows, that they happened."""
     if isinstance(error, MillraceError):
         return Failure(type=error.type, message=str(error), stage=stage, attempt=attempt)
     return Failure(
         type=MillraceError.type,
-        message=f"The {stage} stage failed unexpectedly ({type(error).__name__}); its log says more.",
+        message=f"The {stage} stage failed unexpectedly; its log says more.",
         stage=stage,
         attempt=attempt,
     )

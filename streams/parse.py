@@ -37,6 +37,8 @@ from streams.stage import Stage
 BATCH_CHUNKS_MAX = 64
 BATCH_BYTES_MAX = 262_144
 """A batch is one Kafka event: big enough to spare per-event work, small enough for many to be in flight."""
+TITLE_CHARS_MAX = 500
+"""What an event may carry; a first heading that is longer is a paragraph in disguise."""
 TASKS_PER_PROCESS = 200
 """A parser process is replaced after so many documents, which gives back what native libraries may have leaked."""
 
@@ -147,12 +149,16 @@ class ParseStage(Stage):
         attributes = DocumentAttributes.model_validate(event.model_dump(include=set(DocumentAttributes.model_fields)))
         document = ExtractedDocument(
             **attributes.model_dump(exclude={"title"}),
-            title=event.title or parsed.title,
+            title=event.title or (parsed.title and parsed.title[:TITLE_CHARS_MAX]),
             blob_key=blob_key,
             text_key=text_key,
             size_bytes=size_bytes,
             text_chars=len(parsed.text),
             page_count=parsed.page_count,
+        )
+        # Before the chunks, so that no later stage speaks first and this is not the last word on a finished document.
+        await self.outbox.report(
+            record, _status(record, event, State.EMBEDDING, title=document.title, chunks_total=len(parsed.chunks))
         )
         await self.outbox.emit(
             CHUNKED,
@@ -171,9 +177,6 @@ class ParseStage(Stage):
                 )
                 for batch in batches(parsed.chunks)
             ),
-        )
-        await self.outbox.report(
-            record, _status(record, event, State.EMBEDDING, title=document.title, chunks_total=len(parsed.chunks))
         )
 
     @asynccontextmanager

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import asyncpg
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from schemas.errors import InvalidEvent, MillraceError
 from schemas.events import Failure
@@ -41,6 +41,8 @@ OUTAGES = (
     asyncpg.TransactionRollbackError,
 )
 """Kafka or Postgres is away: nothing else could be done meanwhile, so a stage waits as long as it takes."""
+HOPELESS = (MessageSizeTooLargeError,)
+"""Called an outage by its class, but the same on every attempt."""
 
 
 class Stage:
@@ -72,10 +74,7 @@ class Stage:
         backoff_s = BACKOFF_FIRST_S
         while True:
             try:
-                await self.handle(records)
-            except OUTAGES as error:
-                RETRIED.labels(self.name).inc()
-                log.warning("waiting for kafka or postgres", stage=self.name, error=repr(error))
+                await self._outlast(lambda: self.handle(records))
             except Exception as error:
                 if len(records) > 1:
                     for record in records:
@@ -90,6 +89,20 @@ class Stage:
                 log.warning("retrying", stage=self.name, error=str(error), attempt=attempt)
             else:
                 return
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
+
+    async def _outlast(self, effect: Callable[[], Awaitable[None]]) -> None:
+        """Do something again and again while Kafka or Postgres is away; raises what is wrong beside that."""
+        backoff_s = BACKOFF_FIRST_S
+        while True:
+            try:
+                return await effect()
+            except HOPELESS:
+                raise
+            except OUTAGES as error:
+                RETRIED.labels(self.name).inc()
+                log.warning("waiting for kafka or postgres", stage=self.name, error=repr(error))
             await asyncio.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
 
@@ -108,18 +121,13 @@ class Stage:
             exc_info=error if unexpected else None,
         )
         DEAD_LETTERED.labels(self.name, failure.type).inc()
-        backoff_s = BACKOFF_FIRST_S
-        while True:
-            try:
-                await self.outbox.dead_letter(record, failure)
-                if not isinstance(error, InvalidEvent):
-                    await self.give_up(record, failure)
-            except OUTAGES as outage:
-                log.warning("waiting for kafka or postgres", stage=self.name, error=repr(outage))
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
-            else:
-                return
+        try:
+            await self._outlast(lambda: self.outbox.dead_letter(record, failure))
+            if not isinstance(error, InvalidEvent):
+                await self._outlast(lambda: self.give_up(record, failure))
+        except Exception:
+            # The lane goes on: what lies in this partition behind the record is not to blame.
+            log.exception("giving up failed", stage=self.name, partition=record.partition, offset=record.offset)
 
 
 Ack = Callable[[], Awaitable[object]]
@@ -146,11 +154,14 @@ class Lanes:
     async def drop(self, partitions: Sequence[int]) -> None:
         """Stop working on partitions that now belong to another worker; what was not finished is finished there."""
         tasks = [self._tasks.pop(partition) for partition in partitions if partition in self._tasks]
-        for partition in partitions:
-            self._queues.pop(partition, None)
+        queues = [self._queues.pop(partition) for partition in partitions if partition in self._queues]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for queue in queues:
+            # Or a `put` that waits for room would wait for ever, and with it all the other partitions.
+            while not queue.empty():
+                queue.get_nowait()
 
     async def stop(self) -> None:
         """Stop all lanes."""

@@ -12,6 +12,10 @@ RETURNING true;
 SELECT position FROM stream_positions
 WHERE tenant_id = :tenant_id AND consumer_group = :consumer_group AND topic = :topic AND partition = :partition;
 
+-- name: lock_epochs#
+-- One at a time, until the transaction ends.
+LOCK TABLE stream_epochs IN SHARE ROW EXCLUSIVE MODE;
+
 -- name: epoch_of$
 -- The number of a Kafka cluster, given out on first sight.
 INSERT INTO stream_epochs AS e (cluster_id, epoch)

@@ -1,5 +1,6 @@
 -- name: report_state$
--- Move a revision forward; answers true if it moved. A report from before the stored state changes nothing.
+-- Move a revision forward; answers true if it moved. A report from before the stored state changes nothing, and none
+-- changes a final state: what was indexed cannot fail any more, nor the other way round.
 INSERT INTO document_processing AS p (
     tenant_id, document_id, revision, state, state_rank, chunks_total, chunks_done, attempt, error,
     filename, title, media_type, updated_at
@@ -14,7 +15,8 @@ SET state = excluded.state, state_rank = excluded.state_rank,
     attempt = excluded.attempt, error = excluded.error, filename = coalesce(excluded.filename, p.filename),
     title = coalesce(excluded.title, p.title), media_type = coalesce(excluded.media_type, p.media_type),
     updated_at = excluded.updated_at
-WHERE (p.state_rank, p.chunks_done) < (excluded.state_rank, excluded.chunks_done)
+WHERE p.state NOT IN ('indexed', 'failed', 'deleted')
+  AND (p.state_rank, p.chunks_done) < (excluded.state_rank, excluded.chunks_done)
 RETURNING true;
 
 -- name: has_failed$

@@ -18,6 +18,8 @@ from schemas.events import BlobContent, DocumentAttributes, DocumentId
 FORM_BYTES_MAX = 65_536
 """Everything beside the file: names, tags and metadata."""
 PARTS_MAX = 100
+HEADER_BYTES_MAX = 4_096
+"""One header line of a part: room for a file's name, however it is escaped."""
 UNSPECIFIC_MEDIA_TYPES = {"", "application/octet-stream", "binary/octet-stream"}
 """What clients send when they do not know; then the name's ending tells."""
 
@@ -74,14 +76,21 @@ class Upload:
             raise InvalidRequest("The body must be multipart/form-data or application/json.")
         try:
             with PushMultipartParser(
-                options["boundary"], max_segment_size=self._bytes_max, max_segment_count=PARTS_MAX, strict=True
+                options["boundary"],
+                max_header_size=HEADER_BYTES_MAX,
+                max_segment_size=self._bytes_max,
+                max_segment_count=PARTS_MAX,
+                strict=True,
             ) as parser:
                 events = _events(request, parser)
                 async for segment in events:
                     if isinstance(segment, MultipartSegment):
                         await self._part(segment, events)
         except ParserLimitReached as error:
-            raise BodyTooLarge(f"At most {self._bytes_max} bytes in a file, and {PARTS_MAX} parts.") from error
+            raise BodyTooLarge(
+                f"At most {self._bytes_max} bytes in a file, {PARTS_MAX} parts, and {HEADER_BYTES_MAX} bytes in a "
+                "part's header line."
+            ) from error
         except MultipartError as error:
             raise InvalidRequest(f"The multipart body is broken: {error}.") from error
 

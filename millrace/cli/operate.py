@@ -1,4 +1,8 @@
-"""The commands that run Millrace: up, demo, worker, gateway, migrate, topics, settings, clean-data."""
+"""The commands that run Millrace: up, demo, worker, gateway, migrate, topics, settings, clean-data.
+
+What a command needs is imported in it: `millrace search` has no use for Faust, and an image for servers has no local
+Kafka and Postgres.
+"""
 
 import asyncio
 import shutil
@@ -8,25 +12,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
-import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from db.migrate import migrate as migrate_tables
-from db.migrate import prepare
-from db.pool import DatabaseSettings
-from engine.embed import EmbedderSettings, create_embedder
-from gateway.settings import GatewaySettings
-from millrace import demo as demonstration
 from millrace import logs
-from millrace.local.home import Home
-from millrace.local.lock import FolderLock
-from millrace.settings import CommandSettings, settings_table
-from millrace.stack import running
-from schemas.broker import BrokerSettings, ensure_topics
-from schemas.topics import FOREVER_MS
-from streams.worker import STAGES, run_worker
+from millrace.settings import CommandSettings
+from schemas.topics import FOREVER_MS, GROUP_OF_STAGE
 
 console = Console()
 
@@ -40,6 +31,9 @@ def register(app: typer.Typer) -> None:
 
 def up() -> None:
     """Start everything on this machine, and keep it running until Ctrl-C."""
+    from millrace import demo as demonstration
+    from millrace.stack import running
+
     _stop_like_ctrl_c()
     with suppress(KeyboardInterrupt), running(_say) as stack:
         console.print(demonstration.urls(stack.url))
@@ -49,6 +43,9 @@ def up() -> None:
 
 def demo() -> None:
     """Start everything, index the sample corpus, search it and ask about it; stays up until Ctrl-C."""
+    from millrace import demo as demonstration
+    from millrace.stack import running
+
     _stop_like_ctrl_c()
     with suppress(KeyboardInterrupt), running(_say) as stack:
         asyncio.run(demonstration.run(stack.url, console))
@@ -59,18 +56,22 @@ def demo() -> None:
 
 def worker(
     stages: Annotated[
-        list[str] | None, typer.Argument(help=f"Any of {', '.join(STAGES)}; all of them if none is named.")
+        list[str] | None, typer.Argument(help=f"Any of {', '.join(GROUP_OF_STAGE)}; all of them if none is named.")
     ] = None,
 ) -> None:
     """Run stages of the flow, each as a member of its own consumer group."""
-    unknown = set(stages or ()) - set(STAGES)
+    import uvloop
+
+    unknown = set(stages or ()) - set(GROUP_OF_STAGE)
     if unknown:
-        raise typer.BadParameter(f"no stage {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
+        raise typer.BadParameter(f"no stage {', '.join(sorted(unknown))}; there are {', '.join(GROUP_OF_STAGE)}")
     logs.configure(CommandSettings().log_level)
-    uvloop.run(_work(stages or list(STAGES)))
+    uvloop.run(_work(stages or list(GROUP_OF_STAGE)))
 
 
 async def _work(stages: list[str]) -> None:
+    from streams.worker import run_worker
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -80,6 +81,10 @@ async def _work(stages: list[str]) -> None:
 
 def gateway() -> None:
     """Serve the HTTP interface."""
+    import uvicorn
+
+    from gateway.settings import GatewaySettings
+
     current = GatewaySettings()
     logs.configure(CommandSettings().log_level)
     uvicorn.run(
@@ -96,6 +101,11 @@ def gateway() -> None:
 
 def migrate() -> None:
     """Bring the database's tables up to date."""
+    from db.migrate import migrate as migrate_tables
+    from db.migrate import prepare
+    from db.pool import DatabaseSettings
+    from engine.embed import EmbedderSettings, create_embedder
+
     database = DatabaseSettings()
     applied = migrate_tables(database)
     embedder = create_embedder(EmbedderSettings())
@@ -107,6 +117,8 @@ def topics(
     check: Annotated[bool, typer.Option(help="Only compare; exit 1 if something is missing or differs.")] = False,
 ) -> None:
     """Create the topics that are missing, and compare the others with their declaration."""
+    from schemas.broker import BrokerSettings, ensure_topics
+
     reports = asyncio.run(ensure_topics(BrokerSettings(), create=not check))
     table = Table("topic", "partitions", "retention", "cleanup", "state")
     for report in reports:
@@ -121,11 +133,16 @@ def topics(
 
 def settings() -> None:
     """Print all settings as Markdown."""
+    from millrace.reference import settings_table
+
     console.print(settings_table(), markup=False, highlight=False, soft_wrap=True)
 
 
 def clean_data() -> None:
     """Forget everything that the local Kafka, Postgres and object store keep."""
+    from millrace.local.home import Home
+    from millrace.local.lock import FolderLock
+
     home = Home(Path(CommandSettings().home).expanduser().absolute())
     for folder in (home.kafka, home.postgres):
         if folder.exists():
@@ -141,5 +158,6 @@ def _say(line: str) -> None:
 
 
 def _stop_like_ctrl_c() -> None:
-    """Let a SIGTERM end the command in order, as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let a SIGTERM end the command in order, as Ctrl-C does; a shell's background job would ignore the latter."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)

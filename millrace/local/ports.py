@@ -41,7 +41,8 @@ def require_free_port(port: int, wanted_by: str) -> None:
 def port_in_use(port: int, wanted_by: str) -> PortInUse:
     """The error, naming who listens there where the system tells us."""
     try:
-        pids = {c.pid for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr.port == port}
+        listening = [each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+        pids = {each.pid for each in listening if each.laddr and each.laddr.port == port}
         names = [f"{psutil.Process(pid).name()} (process {pid})" for pid in pids if pid]
     except psutil.Error:
         names = []

@@ -1,0 +1,1 @@
+"""Measurements, each a command; the figures are kept in `benchmarks/README.md`."""

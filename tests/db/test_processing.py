@@ -1,0 +1,64 @@
+"""Reports may come in any order, and again: the furthest one of the newest revision stays, a final one for good."""
+
+import uuid
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from db import documents, processing
+from db.pool import Pool
+from db.processing import RANKS
+from schemas.events import Failure, State
+from tests.db.rows import status
+
+reports = st.lists(st.tuples(st.integers(1, 3), st.sampled_from(State), st.integers(0, 5)), min_size=1, max_size=12)
+
+
+@given(reports)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_the_furthest_report_of_the_newest_revision_stays(
+    pool: Pool, given_reports: list[tuple[int, State, int]]
+) -> None:
+    tenant = f"t-{uuid.uuid4().hex[:12]}"
+    reached: dict[int, tuple[int, int]] = {}
+    for revision, state, done in given_reports:
+        place = (RANKS[state], done)
+        before = reached.get(revision)
+        further = before is None or (before < place and before[0] < RANKS[State.INDEXED])
+        moved = await processing.report(pool, status(tenant, "d", revision, state, chunks_done=done))
+        assert moved == further
+        if further:
+            reached[revision] = place
+    row = await documents.get(pool, tenant, "d")
+    assert row is not None
+    newest = max(reached)
+    assert (row["newest_revision"], RANKS[State(row["state"])], row["chunks_done"]) == (newest, *reached[newest])
+
+
+async def test_what_is_known_stays_known(pool: Pool, tenant: str) -> None:
+    first = status(tenant, "d", 1, State.PARSING, filename="a.txt", title="A", media_type="text/plain", chunks_total=9)
+    failure = Failure(type="parser-crashed", message="It died.", stage="parse", attempt=2)
+    failed = status(tenant, "d", 1, State.FAILED, attempt=2, error=failure)
+    for each in (first, failed):
+        assert await processing.report(pool, each)
+    async with pool.acquire() as connection:
+        stored = await processing.get(connection, failed)
+        assert await processing.has_failed(connection, tenant, "d", 1)
+        assert not await processing.has_failed(connection, tenant, "d", 2)
+    assert stored is not None
+    assert stored.model_dump(exclude={"at"}) == {
+        **failed.model_dump(exclude={"at"}),
+        "filename": "a.txt",
+        "title": "A",
+        "media_type": "text/plain",
+        "chunks_total": 9,
+    }
+
+
+async def test_older_revisions_are_forgotten_and_newer_ones_are_not(pool: Pool, tenant: str) -> None:
+    for revision in (1, 2, 3):
+        await processing.report(pool, status(tenant, "d", revision, State.INDEXED))
+    async with pool.acquire() as connection:
+        await processing.forget_older(connection, tenant, "d", 2)
+        known = [await processing.get(connection, status(tenant, "d", each, State.INDEXED)) for each in (1, 2, 3)]
+    assert [each is not None for each in known] == [False, True, True]

@@ -1,0 +1,21 @@
+"""What stages write with: a real producer and the session's database."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from db.pool import Pool
+from schemas.broker import BrokerSettings, producer
+from streams.outbox import Outbox
+from tests.db.conftest import pool
+
+__all__ = ["outbox", "pool"]
+
+
+@pytest.fixture(scope="session")
+async def outbox(environment: dict[str, str], pool: Pool) -> AsyncIterator[Outbox]:
+    """An outbox as a worker has it."""
+    kafka = producer(BrokerSettings())
+    await kafka.start()
+    yield Outbox(kafka, pool)
+    await kafka.stop()
