@@ -165,11 +165,8 @@ class IndexStage(Stage):
 
     async def _forget(
         self, connection: Connection, event: DocumentForgotten, unused_blobs: list[str]
-    ) -> DocumentStatus:
+    ) -> DocumentStatus | None:
         visible = await documents.lock(connection, event.tenant_id, event.document_id)
-        status = DocumentStatus(
-            tenant_id=event.tenant_id, document_id=event.document_id, origin=event.origin, state=State.DELETED
-        )
         if visible["revision"] < event.revision:
             await documents.bury(connection, event.tenant_id, event.document_id, event.revision)
             await chunks.delete_revisions(
@@ -177,8 +174,13 @@ class IndexStage(Stage):
             )
             await processing.forget_older(connection, event.tenant_id, event.document_id, event.revision)
             unused_blobs += _other_keys(visible, set())
-        await processing.report(connection, status)
-        return status
+            await processing.report(
+                connection,
+                DocumentStatus(
+                    tenant_id=event.tenant_id, document_id=event.document_id, origin=event.origin, state=State.DELETED
+                ),
+            )
+        return await processing.get(connection, event)
 
 
 def _other_keys(visible: asyncpg.Record, kept: set[str]) -> list[str]:

@@ -14,6 +14,7 @@ from engine.parse import media_type_of
 from millrace.client import Gateway
 from millrace.local.process import is_alive
 from samples import FILES
+from samples.big_pdf import write_big_pdf
 from samples.generate import generate
 from schemas.events import State
 from tests.acceptance.topics import Statuses
@@ -134,8 +135,8 @@ async def test_a_killed_worker_ends_the_corpus_as_if_nothing_had_happened(
     undisturbed: list[tuple[object, ...]],
     moment: State,
 ) -> None:
-    async with Statuses.following(kafka.bootstrap_servers) as statuses:
-        await submit(client, corpus)
+    async with Statuses.following(kafka.bootstrap_servers) as statuses, asyncio.TaskGroup() as group:
+        group.create_task(submit(client, corpus))
         await statuses.status(tenant, moment)
         family = parsers_of(worker)
         kill(worker)
@@ -173,17 +174,17 @@ async def test_a_worker_that_is_killed_again_and_again_still_ends_the_corpus(
 async def test_a_parser_in_the_middle_of_a_file_dies_with_its_worker(
     worker: Process, client: Gateway, kafka: Broker, tmp_path: Path, tenant: str
 ) -> None:
-    nested = tmp_path / "nested.md"
-    nested.write_text("".join(f"{'  ' * level}- The locking pin is painted yellow.\n" for level in range(1_200)))
+    long = tmp_path / "long.pdf"
+    write_big_pdf(long, pages=300, size_bytes=1_500_000)
     async with Statuses.following(kafka.bootstrap_servers) as statuses:
-        await client.add_file(nested, "text/markdown", document_id=nested.name)
+        await client.add_file(long, "application/pdf", document_id=long.name)
         await statuses.status(tenant, State.PARSING)
     family = parsers_of(worker)
     assert len(family) > 1
     kill(worker)
     await assert_gone(worker, family)
     worker.start()
-    await assert_all_indexed(client, [nested])
+    await assert_all_indexed(client, [long])
 
 
 async def test_a_postgres_that_is_killed_ends_nothing(
