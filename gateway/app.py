@@ -37,6 +37,6 @@ def create_app(settings: GatewaySettings | None = None) -> FastAPI:
     app.include_router(search.router)
     app.include_router(chat.router)
     app.include_router(health.router)
-    app.add_middleware(LimitBody, bytes_max=settings.json_bytes_max)
+    app.add_middleware(LimitBody, bytes_max=settings.json_bytes_max, streamed=documents.router.prefix)
     app.add_middleware(Observe)
     return app

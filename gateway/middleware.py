@@ -59,16 +59,18 @@ class Observe:
 
 
 class LimitBody:
-    """Refuses bodies over ``bytes_max``, but for multipart ones: their reader streams, and has a limit of its own."""
+    """Refuses bodies over ``bytes_max``, but for multipart ones to ``streamed``: it has a limit of its own."""
 
-    def __init__(self, app: ASGIApp, bytes_max: int) -> None:
+    def __init__(self, app: ASGIApp, bytes_max: int, streamed: str) -> None:
         self._app = app
         self._bytes_max = bytes_max
+        self._streamed = streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on while its body stays within the limit."""
         headers = dict(scope.get("headers", []))
-        if scope["type"] != "http" or headers.get(b"content-type", b"").startswith(b"multipart/"):
+        multipart = headers.get(b"content-type", b"").lower().startswith(b"multipart/")
+        if scope["type"] != "http" or (multipart and scope["path"] == self._streamed):
             await self._app(scope, receive, send)
             return
         declared = headers.get(b"content-length", b"0")

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
+import asyncpg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from db.errors import DatabaseUnavailable
 from schemas.errors import MillraceError
 
 log = structlog.get_logger()
@@ -38,6 +40,7 @@ STATUS_BY_TYPE = {
     "answer-timeout": HTTPStatus.GATEWAY_TIMEOUT,
     "position-not-reached": HTTPStatus.SERVICE_UNAVAILABLE,
     "database-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "blobs-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "broker-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """The one place where an error's type becomes an HTTP status; what is not listed is ours to mend: 500."""
@@ -73,6 +76,17 @@ class InvalidCursor(MillraceError):
     hint = "Follow next_cursor with everything else unchanged."
 
 
+OUTAGES = (
+    ConnectionError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+"""What asyncpg raises where Postgres is away or has no room."""
+
+
 def problem(
     type_: str, title: str, status: int, *, detail: str | None = None, hint: str | None = None, errors: Any = None
 ) -> JSONResponse:
@@ -102,7 +116,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [{"where": ".".join(str(part) for part in each["loc"]), "why": each["msg"]} for each in error.errors()]
+        errors = [
+            {"where": _printable(".".join(str(part) for part in each["loc"])), "why": _printable(each["msg"])}
+            for each in error.errors()
+        ]
         return problem(InvalidRequest.type, InvalidRequest.title(), HTTPStatus.UNPROCESSABLE_ENTITY, errors=errors)
 
     @app.exception_handler(HTTPException)
@@ -119,10 +136,35 @@ def install(app: FastAPI) -> None:
     async def _left(_: Request, __: ClientDisconnect) -> Response:
         return Response(status_code=CLIENT_LEFT)
 
+    async def _away(_: Request, error: Exception) -> JSONResponse:
+        log.warning("database away", error=repr(error))
+        return of_error(DatabaseUnavailable())
+
+    for outage in OUTAGES:
+        app.add_exception_handler(outage, _away)
+
     @app.exception_handler(Exception)
     async def _unexpected(_: Request, error: Exception) -> JSONResponse:
         log.error("unexpected error", exc_info=error)
         return problem("internal", "Something went wrong in Millrace.", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            # FastAPI puts every model under the media type of the route's own answer.
+            for operation in (each for path in describe()["paths"].values() for each in path.values()):
+                for content in (response.get("content", {}) for response in operation["responses"].values()):
+                    if MEDIA_TYPE in content:
+                        content[MEDIA_TYPE] = content.pop("application/json")
+        return describe()
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _printable(text: str) -> str:
+    """Without halves of surrogate pairs, which JSON can name but UTF-8 cannot hold."""
+    return text.encode(errors="replace").decode()
 
 
 def responses(*errors: type[MillraceError]) -> dict[int | str, dict[str, Any]]:

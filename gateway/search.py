@@ -16,7 +16,7 @@ from db.pool import VECTOR_SEARCH_DEPTH
 from db.search import Mode, search
 from gateway.documents.models import heading_path
 from gateway.problems import InvalidCursor, responses
-from gateway.state import AfterPosition, StateOf, Tenant
+from gateway.state import AFTER_POSITION_ERRORS, AfterPosition, StateOf, Tenant
 from schemas.events import SearchFilters
 
 router = APIRouter(prefix="/v1/search", tags=["search"])
@@ -85,7 +85,7 @@ class Hit(BaseModel):
             heading_path=heading_path(row["headings"]),
             start=row["start_char"],
             end=row["end_char"],
-            highlights=list(highlights(row["marked"])),
+            highlights=list(highlights(row["marked"], row["text"])),
         )
 
 
@@ -102,7 +102,7 @@ class SearchResponse(BaseModel):
     response_model=SearchResponse,
     summary="Search",
     dependencies=[AfterPosition],
-    responses=responses(InvalidCursor),
+    responses=responses(*AFTER_POSITION_ERRORS, InvalidCursor),
 )
 async def search_chunks(state: StateOf, tenant: Tenant, request: SearchRequest) -> SearchResponse:
     """The best chunks among the visible revisions of the tenant's documents."""
@@ -129,8 +129,10 @@ async def search_chunks(state: StateOf, tenant: Tenant, request: SearchRequest) 
     )
 
 
-def highlights(marked: str) -> Iterator[Span]:
-    """The stretches between marks, counted in the text without its marks."""
+def highlights(marked: str, text: str) -> Iterator[Span]:
+    """The stretches of the text between marks; none where the text itself holds marks, or Postgres left something out."""
+    if marked.replace(MARK_START, "").replace(MARK_END, "") != text:
+        return
     position, start = 0, 0
     for character in marked:
         if character == MARK_START:
@@ -151,7 +153,7 @@ def _offset(request: SearchRequest) -> int:
     try:
         fingerprint, offset = orjson.loads(base64.urlsafe_b64decode(request.cursor))
         valid = fingerprint == request.fingerprint() and 0 <= int(offset) <= 2 * VECTOR_SEARCH_DEPTH
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError, OverflowError, binascii.Error):
         valid = False
     if not valid:
         raise InvalidCursor

@@ -12,13 +12,15 @@ from fastapi import Depends, FastAPI, Header, Query, Request
 
 from db import positions
 from db.blobs import Blobs, BlobSettings
+from db.errors import PositionNotReached
 from db.pool import DatabaseSettings, Pool, close, connect
-from engine.embed import Embedder, EmbedderSettings, create_embedder
+from engine.embed import Embedder, EmbedderSettings
+from engine.embedders import create_embedder
 from gateway.hub import Hub
 from gateway.lag import LagMeter
 from gateway.settings import GatewaySettings
 from schemas.broker import BrokerSettings, cluster_id, producer
-from schemas.errors import BrokerUnavailable
+from schemas.errors import BrokerUnavailable, InvalidPosition
 from schemas.events import Event, TenantId
 from schemas.position import Position, position_of
 from schemas.topics import Topic
@@ -123,3 +125,4 @@ async def wait_for_position(
 
 
 AfterPosition = Depends(wait_for_position)
+AFTER_POSITION_ERRORS = (InvalidPosition, PositionNotReached)

@@ -14,7 +14,8 @@ import httpx
 
 from db.migrate import migrate, prepare
 from db.pool import DatabaseSettings
-from engine.embed import EmbedderSettings, create_embedder
+from engine.embed import EmbedderSettings
+from engine.embedders import create_embedder
 from gateway.settings import GatewaySettings
 from millrace.local.home import Home
 from millrace.local.kafka import LocalKafka

@@ -33,6 +33,7 @@ ACTIONS: tuple[tuple[str, str, Topic, str], ...] = (
     ("emitEmbeddings", "send", EMBEDDED, "The embed worker passes the batches on with their vectors."),
     ("indexEmbeddings", "receive", EMBEDDED, "The index worker stores the chunks."),
     ("reportStatus", "send", STATUS, "Every stage reports where a document stands."),
+    ("followDocuments", "receive", STATUS, "The gateway relays progress to whoever follows a document."),
     ("setAside", "send", DEAD_LETTER, "Every stage sets aside what it could not process."),
     ("requestAnswer", "send", CHAT_REQUESTED, "The gateway passes a question on."),
     ("answerQuestions", "receive", CHAT_REQUESTED, "The answer worker retrieves and answers."),

@@ -11,9 +11,11 @@ import structlog
 from db import positions
 from db.blobs import Blobs, BlobSettings
 from db.pool import DatabaseSettings, Pool, close, connect
-from engine.answer import AnswererSettings, create_answerer
+from engine.answer import AnswererSettings
+from engine.answerers import create_answerer
 from engine.chunk import ChunkSettings
-from engine.embed import Embedder, EmbedderSettings, create_embedder
+from engine.embed import Embedder, EmbedderSettings
+from engine.embedders import create_embedder
 from engine.parse import ParseLimits
 from schemas.broker import BrokerSettings, cluster_id, producer
 from schemas.errors import MillraceError
@@ -72,6 +74,7 @@ class Workshop:
                 return IndexStage(*common, self._pool, self._blobs)
             case "answer":
                 answerer = create_answerer(AnswererSettings(), self._embedder)
+                self._stack.push_async_callback(answerer.aclose)
                 return AnswerStage(*common, answerer=answerer, embedder=self._embedder, pool=self._pool)
         raise ValueError(f"no stage {name!r}; there are {', '.join(STAGES)}")
 

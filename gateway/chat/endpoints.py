@@ -15,7 +15,7 @@ from db import conversations
 from gateway.chat.models import Answer, ChatRequest, Conversation, Message
 from gateway.hub import Slow
 from gateway.problems import responses
-from gateway.state import AfterPosition, State, StateOf, Tenant, Traceparent
+from gateway.state import AFTER_POSITION_ERRORS, AfterPosition, State, StateOf, Tenant, Traceparent
 from schemas.errors import BrokerUnavailable, MillraceError
 from schemas.events import ChatCompleted, ChatDelta, ChatFailed, ChatRequested, ConversationId
 from schemas.topics import CHAT_REQUESTED
@@ -49,7 +49,7 @@ class ConversationNotFound(MillraceError):
     response_model=Answer,
     summary="Ask a question",
     dependencies=[AfterPosition],
-    responses=responses(AnswerFailed, AnswerTimeout, BrokerUnavailable)
+    responses=responses(*AFTER_POSITION_ERRORS, AnswerFailed, AnswerTimeout, BrokerUnavailable)
     | {
         200: {
             "model": Answer,
@@ -90,16 +90,18 @@ async def _ask(state: State, event: ChatRequested, traceparent: str) -> AsyncGen
     """Publish a question and give what comes back, up to its end. Raises `AnswerTimeout` and `BrokerUnavailable`."""
     with state.hub.chat(event.tenant_id, event.request_id) as subscription:
         await state.publish(CHAT_REQUESTED, event, traceparent)
-        try:
-            async with asyncio.timeout(state.settings.answer_timeout_s):
-                while True:
+        deadline = asyncio.get_running_loop().time() + state.settings.answer_timeout_s
+        while True:
+            try:
+                # Around each wait alone: a timeout cancels the task that began it, and a stream goes on in another one.
+                async with asyncio.timeout_at(deadline):
                     answer = await subscription.get()
-                    assert isinstance(answer, ChatAnswer)
-                    yield answer
-                    if not isinstance(answer, ChatDelta):
-                        return
-        except (TimeoutError, Slow):
-            raise AnswerTimeout from None
+            except (TimeoutError, Slow):
+                raise AnswerTimeout from None
+            assert isinstance(answer, ChatAnswer)
+            yield answer
+            if not isinstance(answer, ChatDelta):
+                return
 
 
 async def _stream(first: ChatAnswer, rest: AsyncIterator[ChatAnswer]) -> AsyncIterator[ServerSentEvent]:

@@ -1,5 +1,6 @@
 """The document operations."""
 
+import re
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -16,9 +17,9 @@ from gateway.documents.models import Accepted, ChunkOut, ChunkPage, Document, Do
 from gateway.documents.service import DocumentNotFound, NotIndexedYet
 from gateway.documents.upload import Upload
 from gateway.problems import BodyTooLarge, InvalidCursor, InvalidRequest, responses
-from gateway.state import POSITION_HEADER, AfterPosition, StateOf, Tenant, Traceparent
+from gateway.state import AFTER_POSITION_ERRORS, POSITION_HEADER, AfterPosition, StateOf, Tenant, Traceparent
 from schemas.errors import BrokerUnavailable
-from schemas.events import DocumentId, DocumentSubmitted, State
+from schemas.events import DocumentId, DocumentSubmitted, State, Tag
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 
@@ -89,15 +90,19 @@ async def _text_document(request: Request, state: StateOf, tenant: str) -> Docum
 
 
 @router.get(
-    "", response_model=DocumentPage, summary="List documents", dependencies=[AfterPosition], responses=responses()
+    "",
+    response_model=DocumentPage,
+    summary="List documents",
+    dependencies=[AfterPosition],
+    responses=responses(*AFTER_POSITION_ERRORS),
 )
 async def list_documents(
     state: StateOf,
     tenant: Tenant,
     limit: Limit = 50,
-    cursor: Annotated[str | None, Query(description="next_cursor of the page before.")] = None,
+    cursor: Annotated[DocumentId | None, Query(description="next_cursor of the page before.")] = None,
     document_state: Annotated[State | None, Query(alias="state", description="Only those in this state.")] = None,
-    collection: Annotated[str | None, Query(description="Only those in this collection.")] = None,
+    collection: Annotated[Tag | None, Query(description="Only those in this collection.")] = None,
 ) -> DocumentPage:
     """Documents in the order of their ids, with the state of each."""
     rows = await documents.page(
@@ -114,7 +119,7 @@ async def list_documents(
     response_model=Document,
     summary="Get a document",
     dependencies=[AfterPosition],
-    responses=responses(DocumentNotFound),
+    responses=responses(*AFTER_POSITION_ERRORS, DocumentNotFound),
 )
 async def get_document(state: StateOf, tenant: Tenant, document_id: DocumentIdPath) -> Document:
     """The document as searches see it, and where its newest revision stands."""
@@ -126,7 +131,7 @@ async def get_document(state: StateOf, tenant: Tenant, document_id: DocumentIdPa
     response_model=Status,
     summary="Where a document stands",
     dependencies=[AfterPosition],
-    responses=responses(DocumentNotFound),
+    responses=responses(*AFTER_POSITION_ERRORS, DocumentNotFound),
 )
 async def get_status(state: StateOf, tenant: Tenant, document_id: DocumentIdPath) -> Status:
     """State, progress and, if it failed, why."""
@@ -151,7 +156,7 @@ async def follow_document(state: StateOf, tenant: Tenant, document_id: DocumentI
     summary="Get a document's content",
     response_class=StreamingResponse,
     dependencies=[AfterPosition],
-    responses=responses(DocumentNotFound, NotIndexedYet)
+    responses=responses(*AFTER_POSITION_ERRORS, DocumentNotFound, NotIndexedYet)
     | {200: {"description": "The content.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}},
 )
 async def get_content(
@@ -172,7 +177,7 @@ async def get_content(
             await state.blobs.stream(row["text_key"]), media_type="text/plain; charset=utf-8", headers=NOSNIFF
         )
     # As an attachment: a page that somebody uploaded must not run in this origin.
-    name = quote(row["filename"] or document_id)
+    name = quote(row["filename"] or document_id, safe="")
     return StreamingResponse(
         await state.blobs.stream(row["blob_key"]),
         media_type=row["media_type"],
@@ -188,7 +193,7 @@ NOSNIFF = {"X-Content-Type-Options": "nosniff"}
     response_model=ChunkPage,
     summary="List a document's chunks",
     dependencies=[AfterPosition],
-    responses=responses(DocumentNotFound),
+    responses=responses(*AFTER_POSITION_ERRORS, DocumentNotFound),
 )
 async def list_chunks(
     state: StateOf,
@@ -198,7 +203,7 @@ async def list_chunks(
     cursor: Annotated[str | None, Query(description="next_cursor of the page before.")] = None,
 ) -> ChunkPage:
     """The chunks of the visible revision, in order."""
-    if cursor is not None and not cursor.isdecimal():
+    if cursor is not None and not re.fullmatch("[0-9]{1,9}", cursor):
         raise InvalidCursor(cursor[:80])
     row = await service.existing(state, tenant, document_id)
     rows = await chunks.page(state.pool, tenant, document_id, after=int(cursor) if cursor else -1, limit=limit + 1)

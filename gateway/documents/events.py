@@ -39,14 +39,15 @@ def _applied(status: Status, event: DocumentStatus) -> Status | None:
         status.chunks_done,
     ):
         return None
+    chunks_total = event.chunks_total or (status.chunks_total if event.revision == status.revision else None)
     return status.model_copy(
         update={
             "revision": event.revision,
             "state": event.state,
             "visible_revision": event.revision if event.state == "indexed" else status.visible_revision,
-            "chunks_total": event.chunks_total or status.chunks_total,
+            "chunks_total": chunks_total,
             "chunks_done": event.chunks_done,
-            "progress": progress(event.state, event.chunks_done, event.chunks_total or status.chunks_total),
+            "progress": progress(event.state, event.chunks_done, chunks_total),
             "attempt": event.attempt,
             "error": event.error,
             "updated_at": event.at,

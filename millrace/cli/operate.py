@@ -104,7 +104,8 @@ def migrate() -> None:
     from db.migrate import migrate as migrate_tables
     from db.migrate import prepare
     from db.pool import DatabaseSettings
-    from engine.embed import EmbedderSettings, create_embedder
+    from engine.embed import EmbedderSettings
+    from engine.embedders import create_embedder
 
     database = DatabaseSettings()
     applied = migrate_tables(database)

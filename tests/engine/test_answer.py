@@ -9,10 +9,11 @@ from engine.answer import (
     AnswererSettings,
     Passage,
     Turn,
-    create_answerer,
 )
+from engine.answerers import create_answerer
 from engine.cite import cite
-from engine.embed import EmbedderSettings, create_embedder
+from engine.embed import EmbedderSettings
+from engine.embedders import create_embedder
 from engine.errors import AnswererRefused
 from tests.engine.conftest import passage
 

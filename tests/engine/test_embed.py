@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import wordllama
 
-from engine.embed import Embedder, EmbedderSettings, WordLlamaEmbedder, create_embedder
+from engine.embed import Embedder, EmbedderSettings
+from engine.embed_wordllama import WordLlamaEmbedder
+from engine.embedders import create_embedder
 
 TEXTS = [
     "The valve opens at five bar.",
@@ -72,7 +74,8 @@ def test_loading_stays_small_and_off_the_network() -> None:
     """wordllama's own code, which brings an HTTP client and a root logger, is never imported."""
     script = """
 import asyncio, resource, sys
-from engine.embed import EmbedderSettings, create_embedder
+from engine.embed import EmbedderSettings
+from engine.embedders import create_embedder
 heavy = {"wordllama", "requests", "httpx", "onnxruntime", "kreuzberg", "pypdfium2", "tokenizers", "safetensors"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -10,7 +10,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from engine.embed import Embedder, EmbedderKind, EmbedderSettings, create_embedder
+from engine.embed import Embedder, EmbedderKind, EmbedderSettings
+from engine.embedders import create_embedder
 from engine.errors import EmbedderRefused
 
 VOCABULARY = ["[PAD]", "[UNK]", "the", "wheel", "turns", "valve", "opens"]

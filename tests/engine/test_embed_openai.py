@@ -7,7 +7,8 @@ import pytest
 from fastapi.responses import JSONResponse, Response
 from pydantic import SecretStr
 
-from engine.embed import Embedder, EmbedderKind, EmbedderSettings, create_embedder
+from engine.embed import Embedder, EmbedderKind, EmbedderSettings
+from engine.embedders import create_embedder
 from engine.errors import EmbedderRefused, EmbedderUnavailable
 from tests.engine.conftest import FakeOpenAI
 
