@@ -1,6 +1,6 @@
 """Answer: a question and the passages that a search found become an answer that says where each part stands."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -37,7 +37,7 @@ class Turn:
 class Answerer(Protocol):
     """Answers from passages, and from nothing else."""
 
-    def answer(self, question: str, passages: Sequence[Passage], history: Sequence[Turn]) -> AsyncIterator[str]:
+    def answer(self, question: str, passages: Sequence[Passage], history: Sequence[Turn]) -> AsyncGenerator[str]:
         """The answer, piece by piece, with a marker [n] behind what stands in ``passages[n - 1]``.
 
         Raises `AnswererUnavailable` (worth another attempt) or `AnswererRefused`.

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -50,7 +50,7 @@ class ExtractiveAnswerer:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
 
-    async def answer(self, question: str, passages: Sequence[Passage], history: Sequence[Turn]) -> AsyncIterator[str]:
+    async def answer(self, question: str, passages: Sequence[Passage], history: Sequence[Turn]) -> AsyncGenerator[str]:
         """See `Answerer`; one piece is one sentence."""
         question = _in_context(question, history)
         candidates = list(_candidates(passages, self.CHARS_MAX))[: self.CANDIDATES_MAX]

@@ -10,6 +10,7 @@ from engine.sentences import sentences, stems
 from schemas.events import Citation
 
 _MARKER = re.compile(r"[ \t]*\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
+_OPEN_MARKER = re.compile(r"[ \t]*(?:\[[\d,\s]*)?$")
 _QUOTED = re.compile('["\u201c\u201e\u00ab](.+?)["\u201d\u201c\u00bb]', re.DOTALL)
 _AROUND = " \t\r\n\"'\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019()*_.,;:!?-"
 _CLOSING = re.compile("[.!?\u2026\u3002]+[\"'\u201d\u2019)]*")
@@ -32,6 +33,11 @@ class _Span:
         """The same for two passages that overlap there."""
         offset = self.passage.start
         return self.passage.document_id, self.passage.revision, offset + self.start, offset + self.end
+
+
+def settled(answer: str) -> str:
+    """The beginning of an unfinished answer that `cite` will not read differently once more has come."""
+    return _OPEN_MARKER.sub("", answer)
 
 
 def cite(answer: str, question: str, passages: Sequence[Passage]) -> tuple[str, tuple[Citation, ...]]:

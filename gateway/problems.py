@@ -26,7 +26,6 @@ STATUS_BY_TYPE = {
     "invalid-request": HTTPStatus.BAD_REQUEST,
     "invalid-position": HTTPStatus.BAD_REQUEST,
     "invalid-cursor": HTTPStatus.BAD_REQUEST,
-    "invalid-tenant": HTTPStatus.BAD_REQUEST,
     "document-not-found": HTTPStatus.NOT_FOUND,
     "conversation-not-found": HTTPStatus.NOT_FOUND,
     "not-indexed-yet": HTTPStatus.CONFLICT,
@@ -144,9 +143,13 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(outage, _away)
 
     @app.exception_handler(Exception)
-    async def _unexpected(_: Request, error: Exception) -> JSONResponse:
+    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("unexpected error", exc_info=error)
-        return problem("internal", "Something went wrong in Millrace.", HTTPStatus.INTERNAL_SERVER_ERROR)
+        response = problem("internal", "Something went wrong in Millrace.", HTTPStatus.INTERNAL_SERVER_ERROR)
+        # This answer is made outside of our middleware, and needs its trace the most.
+        if traceparent := getattr(request.state, "traceparent", None):
+            response.headers["traceparent"] = traceparent
+        return response
 
     describe = app.openapi
 

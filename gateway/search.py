@@ -130,7 +130,7 @@ async def search_chunks(state: StateOf, tenant: Tenant, request: SearchRequest) 
 
 
 def highlights(marked: str, text: str) -> Iterator[Span]:
-    """The stretches of the text between marks; none where the text itself holds marks, or Postgres left something out."""
+    """The stretches of the text between marks; none where the text has such marks itself, or Postgres left a part out."""
     if marked.replace(MARK_START, "").replace(MARK_END, "") != text:
         return
     position, start = 0, 0

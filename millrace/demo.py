@@ -10,7 +10,7 @@ from millrace.ingest import ingest_files
 from millrace.show import citation_line, hit_text
 
 SEARCH = "stone clearance before start-up"
-QUESTION = "What does fault code E-07 mean?"
+QUESTION = "Why is raddle mixed with water and not with oil?"
 
 
 async def run(url: str, console: Console) -> None:

@@ -56,15 +56,18 @@ def generate(out: Path = FILES) -> list[Path]:
     paths = []
     for name, write in _MAKERS.items():
         path = out / name
-        write(path)
-        paths.append(path)
+        # Renamed when it is whole: whoever finds the file may rely on it.
+        unfinished = path.with_name(f".{name}")
+        write(unfinished)
+        paths.append(unfinished.replace(path))
     return paths
 
 
 def corpus() -> list[Path]:
-    """All documents of the sample corpus, the generated ones made anew, in the order of their names."""
-    generate()
-    return sorted(path for path in FILES.iterdir() if path.is_file())
+    """All documents of the sample corpus in the order of their names; the generated ones are made if any is missing."""
+    if not all((FILES / name).exists() for name in _MAKERS):
+        generate()
+    return sorted(path for path in FILES.iterdir() if path.is_file() and not path.name.startswith("."))
 
 
 if __name__ == "__main__":

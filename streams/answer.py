@@ -1,6 +1,7 @@
 """Answer: a question becomes a stream of text with citations, kept in its conversation."""
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import timedelta
 
 import asyncpg
@@ -10,7 +11,7 @@ from db.chunks import HEADING_SEPARATOR
 from db.pool import Pool
 from db.search import Mode, search
 from engine.answer import Answerer, Passage, Turn
-from engine.cite import cite
+from engine.cite import cite, settled
 from engine.embed import Embedder
 from schemas.events import ChatCompleted, ChatDelta, ChatFailed, ChatRequested, Citation, Failure, SearchFilters
 from schemas.topics import CHAT_EVENTS, CHAT_REQUESTED
@@ -70,20 +71,32 @@ class AnswerStage(Stage):
                 self._pool, request.tenant_id, request.conversation_id, before=record.at, limit=HISTORY_MESSAGES_MAX
             )
         ]
-        deltas: list[str] = []
-        async for text in self._answerer.answer(request.message, passages, history):
-            delta = ChatDelta(
-                tenant_id=request.tenant_id,
-                conversation_id=request.conversation_id,
-                request_id=request.request_id,
-                index=len(deltas),
-                text=text,
-            )
-            await self.outbox.emit(CHAT_EVENTS, record, [(delta, None)])
-            deltas.append(text)
-        answer, citations = cite("".join(deltas), request.message, passages)
+        raw = ""
+        told: list[str] = []
+        async with aclosing(self._answerer.answer(request.message, passages, history)) as pieces:
+            async for piece in pieces:
+                raw += piece
+                await self._tell(record, request, told, cite(settled(raw), request.message, passages)[0])
+        answer, citations = cite(raw, request.message, passages)
+        await self._tell(record, request, told, answer)
         message_id = await self._store(record, request, answer, citations)
         return _completed(request, message_id, answer, citations)
+
+    async def _tell(self, record: Record, request: ChatRequested, told: list[str], answer: str) -> None:
+        """Send what an answer, its markers numbered as in the end, has more than was told."""
+        before = "".join(told)
+        text = answer.removeprefix(before)
+        if not text or not answer.startswith(before):
+            return
+        delta = ChatDelta(
+            tenant_id=request.tenant_id,
+            conversation_id=request.conversation_id,
+            request_id=request.request_id,
+            index=len(told),
+            text=text,
+        )
+        await self.outbox.emit(CHAT_EVENTS, record, [(delta, None)])
+        told.append(text)
 
     async def _retrieve(self, request: ChatRequested) -> list[Passage]:
         [embedding] = await self._embedder.embed([request.message])

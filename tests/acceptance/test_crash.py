@@ -170,21 +170,38 @@ async def test_a_worker_that_is_killed_again_and_again_still_ends_the_corpus(
     assert not await rows.invisible_chunks(tenant)
 
 
-async def test_a_parser_that_hangs_dies_with_its_worker(
-    worker: Process, client: Gateway, kafka: Broker, tenant: str, corpus: Sequence[Path]
+async def test_a_parser_that_takes_too_long_is_ended_by_its_worker_or_with_it(
+    worker: Process, client: Gateway, corpus: Sequence[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await submit(client, corpus[:1])
     await assert_all_indexed(client, corpus[:1])
     family = parsers_of(worker)
-    for process in family:
-        process.suspend()  # no parser answers a request to end any more, nor sees that its pipe was closed
-    async with Statuses.following(kafka.bootstrap_servers) as statuses:
-        await submit(client, corpus[1:2])
-        await statuses.status(tenant, State.PARSING)
+    idle_s = cpu_s(family)
+    nested = tmp_path / "nested.md"
+    nested.write_text("".join(f"{'  ' * level}- x\n" for level in range(2_500)))  # takes more than 4 s
+    await client.add_file(nested, "text/markdown", document_id=nested.name)
+
+    async def is_parsing() -> bool:
+        return cpu_s(family) > idle_s + 0.2
+
+    await eventually(is_parsing)
     kill(worker)
     await assert_gone(worker, family)
+    monkeypatch.setenv("MILLRACE_WORKER_PARSE_TIMEOUT_S", "1")
     worker.start()
+    status = [status async for status in client.follow(nested.name)][-1]
+    assert (status["state"], status["error"]["type"]) == ("failed", "parser-crashed")
+    await submit(client, corpus[1:2])
     await assert_all_indexed(client, corpus[1:2])
+    monkeypatch.undo()
+    kill(worker)
+    await assert_gone(worker, [])
+    worker.start()
+
+
+def cpu_s(processes: Sequence[psutil.Process]) -> float:
+    """Seconds of processor time that they have used together."""
+    return sum(process.cpu_times().user for process in processes)
 
 
 async def test_a_postgres_that_is_killed_ends_nothing(

@@ -56,7 +56,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
         name: value for name, value in os.environ.items() if not name.startswith(("MILLRACE_", "KAFKA_", "DATABASE_"))
     }
     ports = {f"MILLRACE_{name}_PORT": str(free_port()) for name in ("KAFKA", "POSTGRES", "GATEWAY")}
-    yield ours | ports | {"MILLRACE_HOME": str(tmp_path), "COLUMNS": "160"}
+    yield ours | ports | {"MILLRACE_HOME": str(tmp_path), "COLUMNS": "400"}
 
 
 @pytest.mark.timeout(DEADLINE_S)

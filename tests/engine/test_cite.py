@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.answer import Passage
-from engine.cite import cite
+from engine.cite import cite, settled
 from tests.engine.conftest import passage
 
 VALVES = passage(
@@ -117,3 +117,18 @@ def test_quotes_equal_their_spans_and_numbers_run_from_one(
 @pytest.mark.timeout(20)
 def test_long_texts_are_cited_in_time(text: str) -> None:
     cite(f"{text} [1]", text, [passage(text)])
+
+
+def test_an_answer_that_is_still_coming_is_told_as_it_will_be_in_the_end() -> None:
+    """Markers that are cut in two wait; what was told before stays the beginning of what is told later."""
+    passages = [
+        passage("The gate is shut at night.", document_id="gate", heading_path=()),
+        passage("The wheel turns at seven. The wheel is old.", document_id="wheel", heading_path=()),
+    ]
+    answer = "The wheel turns at seven [2]. It is old [2][9]. The gate is shut at night [1, 2]!"
+    told = ""
+    for length in range(len(answer) + 1):
+        text, _ = cite(settled(answer[:length]), "", passages)
+        assert text.startswith(told), (told, text)
+        told = text
+    assert told == cite(answer, "", passages)[0]

@@ -4,7 +4,9 @@ from schemas.topics import SUBMITTED
 from streams.record import Record
 
 
-def record(tenant: str, offset: int = 0, *, partition: int = 0, value: bytes = b"{}", topic: str = SUBMITTED.name) -> Record:
+def record(
+    tenant: str, offset: int = 0, *, partition: int = 0, value: bytes = b"{}", topic: str = SUBMITTED.name
+) -> Record:
     """A record with a key of the tenant's."""
     return Record(
         topic=topic,

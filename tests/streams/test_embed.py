@@ -13,7 +13,8 @@ SECTIONS = 6
 def document(*changed: int) -> str:
     """Sections that are a chunk each: none fits in beside another."""
     return "\n".join(
-        f"# Section {number}\n\n" + " ".join(f"Word{number}x{index}{'new' if number in changed else ''}." for index in range(60))
+        f"# Section {number}\n\n"
+        + " ".join(f"Word{number}x{index}{'new' if number in changed else ''}." for index in range(60))
         for number in range(SECTIONS)
     )
 

@@ -145,7 +145,11 @@ def by_hand(tenant: str, revision: int, **changes: Any) -> tuple[bytes, bytes, A
 
 @pytest.mark.parametrize(
     ("changes", "error_type"),
-    [({"page": 2**40}, "internal"), ({"token_count": 2**50}, "internal"), ({"heading_path": (" ".join(map(str, range(300_000))),)}, "internal")],
+    [
+        ({"page": 2**40}, "internal"),
+        ({"token_count": 2**50}, "internal"),
+        ({"heading_path": (" ".join(map(str, range(300_000))),)}, "internal"),
+    ],
 )
 async def test_what_the_tables_cannot_hold_fails_alone(
     pool: Pool, client: Gateway, tenant: str, changes: dict[str, Any], error_type: str
@@ -159,7 +163,9 @@ async def test_what_the_tables_cannot_hold_fails_alone(
         event, _ = decode((DocumentStatus,), status.key, status.value, status.headers)
         assert (event.state, event.revision) == ("failed", 7)
     # Its partition goes on.
-    neighbour = next(name for name in map(str, range(1_000)) if partition_of(f"{tenant}/{name}".encode()) == partition_of(key))
+    neighbour = next(
+        name for name in map(str, range(1_000)) if partition_of(f"{tenant}/{name}".encode()) == partition_of(key)
+    )
     await add(client, "A mill.", neighbour)
 
 
@@ -177,10 +183,7 @@ async def test_a_revision_with_holes_is_not_shown(pool: Pool, client: Gateway, t
 async def test_too_few_vectors_are_refused(pool: Pool, client: Gateway, tenant: str) -> None:
     key, _, _ = made = by_hand(tenant, 7)
     async with reading(DEAD_LETTER) as dead_letters, writing() as kafka:
-        await kafka.send_and_wait(
-            EMBEDDED.name, made[1][:-2], key=key, headers=made[2], partition=partition_of(key)
-        )
+        await kafka.send_and_wait(EMBEDDED.name, made[1][:-2], key=key, headers=made[2], partition=partition_of(key))
         [letter] = await dead_letters.of_tenant(tenant)
     assert header(letter, "error_type") == "invalid-event"
     assert "vectors" in header(letter, "error_message")
-

@@ -47,7 +47,12 @@ async def test_a_key_goes_where_the_default_partitioner_puts_it(environment: dic
 
 async def test_a_document_in_a_foreign_partition_is_put_where_it_belongs(worker: Process, tenant: str) -> None:
     event = DocumentSubmitted.model_validate(
-        {"tenant_id": tenant, "document_id": "d", "media_type": "text/plain", "content": {"kind": "text", "text": "Hi."}}
+        {
+            "tenant_id": tenant,
+            "document_id": "d",
+            "media_type": "text/plain",
+            "content": {"kind": "text", "text": "Hi."},
+        }
     )
     key, value, headers = encode(event)
     home = partition_of(key)
@@ -66,9 +71,7 @@ async def test_a_document_in_a_foreign_partition_is_put_where_it_belongs(worker:
 
 async def test_a_key_that_no_file_can_have_blocks_nobody(worker: Process, tenant: str) -> None:
     def submitted(document_id: str, content: BlobContent) -> DocumentSubmitted:
-        return DocumentSubmitted(
-            tenant_id=tenant, document_id=document_id, media_type="text/plain", content=content
-        )
+        return DocumentSubmitted(tenant_id=tenant, document_id=document_id, media_type="text/plain", content=content)
 
     poison = [
         submitted("d", BlobContent(key=f"{tenant}/{'n' * 300}", size_bytes=1)),

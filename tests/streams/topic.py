@@ -33,13 +33,17 @@ class Reader:
 
     async def of_tenant(self, tenant: str, count: int = 1) -> list[ConsumerRecord]:
         """The next records of a tenant."""
-        return await self.until(lambda found: len(found) == count, lambda record: (record.key or b"").startswith(f"{tenant}/".encode()))
+        return await self.until(
+            lambda found: len(found) == count, lambda record: (record.key or b"").startswith(f"{tenant}/".encode())
+        )
 
 
 @asynccontextmanager
 async def reading(topic: Topic) -> AsyncIterator[Reader]:
     """Open a reader."""
-    consumer = AIOKafkaConsumer(**BrokerSettings().client(), enable_auto_commit=False, max_partition_fetch_bytes=8_388_608)
+    consumer = AIOKafkaConsumer(
+        **BrokerSettings().client(), enable_auto_commit=False, max_partition_fetch_bytes=8_388_608
+    )
     await consumer.start()
     partitions = [TopicPartition(topic.name, partition) for partition in range(topic.partitions)]
     consumer.assign(partitions)
