@@ -1,6 +1,19 @@
 """What can go wrong with what is kept."""
 
+import asyncpg
+
 from schemas.errors import MillraceError
+
+OUTAGES = (
+    ConnectionError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what the pool raises where a connection broke while it was handed over
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+"""What asyncpg raises where Postgres is away or has no room."""
 
 
 class DatabaseUnavailable(MillraceError):

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
+from db.errors import OUTAGES
 from gateway.state import StateOf
 
 router = APIRouter(tags=["operations"])
@@ -49,7 +50,7 @@ async def readyz(state: StateOf, response: Response) -> Readiness:
 async def _database(state: StateOf) -> bool:
     try:
         await state.pool.fetchval("SELECT 1", timeout=2)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (OSError, *OUTAGES, asyncpg.PostgresError):
         return False
     return True
 

@@ -3,7 +3,6 @@
 from http import HTTPStatus
 from typing import Any
 
-import asyncpg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,7 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from db.errors import DatabaseUnavailable
+from db.errors import OUTAGES, DatabaseUnavailable
 from schemas.errors import MillraceError
 
 log = structlog.get_logger()
@@ -73,17 +72,6 @@ class InvalidCursor(MillraceError):
 
     type = "invalid-cursor"
     hint = "Follow next_cursor with everything else unchanged."
-
-
-OUTAGES = (
-    ConnectionError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-)
-"""What asyncpg raises where Postgres is away or has no room."""
 
 
 def problem(

@@ -37,6 +37,7 @@ class SearchRequest(BaseModel):
     hits_per_document: int | None = Field(
         default=None,
         ge=1,
+        le=2 * VECTOR_SEARCH_DEPTH,
         description="At most so many of one document, so that a long one does not crowd the rest out.",
     )
     cursor: str | None = Field(default=None, description="next_cursor of the page before.")
@@ -130,7 +131,7 @@ async def search_chunks(state: StateOf, tenant: Tenant, request: SearchRequest) 
 
 
 def highlights(marked: str, text: str) -> Iterator[Span]:
-    """The stretches of the text between marks; none where the text has such marks itself, or Postgres left a part out."""
+    """The stretches of the text between marks; none where it has such marks itself, or Postgres left a part out."""
     if marked.replace(MARK_START, "").replace(MARK_END, "") != text:
         return
     position, start = 0, 0

@@ -46,6 +46,18 @@ def settings_of(group: type[BaseSettings]) -> Iterator[Setting]:
         yield Setting(variable, _shown(field), field.description or "")
 
 
+INTRODUCTION = """# Settings
+
+Every setting is an environment variable, declared in the room that uses it and read when a process starts. This page is
+made from those declarations: `millrace settings > docs/settings.md` writes it anew, and a test compares the two.
+"""
+
+
+def settings_page() -> str:
+    """The page of the documentation that tells all settings."""
+    return f"{INTRODUCTION}\n{settings_table()}"
+
+
 def settings_table() -> str:
     """All settings as Markdown tables."""
     tables = []

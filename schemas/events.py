@@ -328,7 +328,7 @@ class Citation(Model):
 
 
 class ChatDelta(ChatEventBase):
-    """The next piece of an answer."""
+    """The next piece of an answer. An ``index`` of 0 begins it, also anew after a try that failed on the way."""
 
     event_type = "millrace.chat.delta"
     index: Natural

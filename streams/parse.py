@@ -1,7 +1,11 @@
 """Parse and chunk: from a submission to batches of chunks, or to the reason why there are none."""
 
 import asyncio
+import ctypes
 import multiprocessing
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,6 +43,7 @@ BATCH_BYTES_MAX = 262_144
 """A batch is one Kafka event: big enough to spare per-event work, small enough for many to be in flight."""
 TITLE_CHARS_MAX = 500
 """What an event may carry; a first heading that is longer is a paragraph in disguise."""
+PR_SET_PDEATHSIG = 1
 TASKS_PER_PROCESS = 200
 """A parser process is replaced after so many documents, which gives back what native libraries may have leaked."""
 
@@ -67,6 +72,8 @@ class Parser:
             max_tasks=TASKS_PER_PROCESS,
             # A fork would copy the threads' locks of this process in whatever state they are.
             context=multiprocessing.get_context("spawn"),
+            initializer=end_with_worker,
+            initargs=(os.getpid(),),
         )
 
     async def parse(self, path: Path, media_type: str) -> "Parsed":
@@ -97,6 +104,18 @@ class Parsed:
         self.title = title
         self.page_count = page_count
         self.chunks = chunks
+
+
+def end_with_worker(worker_pid: int) -> None:
+    """What a parser's process does first: on Linux, have itself killed when the worker ends, kill -9 included.
+
+    Elsewhere it ends after the file it is at. Linux watches the thread that started the process: the pool starts its
+    processes from the event loop's thread and from its own, and both live as long as the pool.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != worker_pid:  # it ended before we asked
+            os._exit(1)
 
 
 def parse_and_chunk(path: Path, media_type: str, limits: ParseLimits, chunking: ChunkSettings) -> Parsed:

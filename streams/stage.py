@@ -15,6 +15,7 @@ import asyncpg
 import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from db.errors import OUTAGES as DATABASE_OUTAGES
 from schemas.errors import InvalidEvent, MillraceError
 from schemas.events import Failure
 from schemas.topics import GROUP_OF_STAGE, Topic
@@ -30,16 +31,7 @@ LANE_RECORDS_MAX = 16
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 15.0
 
-OUTAGES = (
-    OSError,
-    TimeoutError,
-    KafkaError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-)
+OUTAGES = (OSError, KafkaError, *DATABASE_OUTAGES, asyncpg.TransactionRollbackError)
 """Kafka or Postgres is away: nothing else could be done meanwhile, so a stage waits as long as it takes."""
 HOPELESS = (MessageSizeTooLargeError,)
 """Called an outage by its class, but the same on every attempt."""

@@ -24,6 +24,7 @@ from streams.app import create_app
 from streams.embed import EmbedStage
 from streams.health import serve_health
 from streams.index import IndexStage
+from streams.months import keep_months_ahead
 from streams.outbox import Outbox
 from streams.parse import Parser, ParseStage
 from streams.settings import WorkerSettings
@@ -75,6 +76,8 @@ class Workshop:
             case "answer":
                 answerer = create_answerer(AnswererSettings(), self._embedder)
                 self._stack.push_async_callback(answerer.aclose)
+                months = asyncio.create_task(keep_months_ahead(self._pool), name="months")
+                self._stack.callback(months.cancel)
                 return AnswerStage(*common, answerer=answerer, embedder=self._embedder, pool=self._pool)
         raise ValueError(f"no stage {name!r}; there are {', '.join(STAGES)}")
 

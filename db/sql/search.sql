@@ -29,7 +29,7 @@ weights AS (
     WHERE n < {common} OR least = {common}
 ),
 by_vector AS (
-    SELECT document_id, ordinal, row_number() OVER (ORDER BY distance) AS rank
+    SELECT document_id, ordinal, row_number() OVER (ORDER BY distance, document_id, ordinal) AS rank
     FROM (
         SELECT document_id, ordinal,
                embedding::halfvec({dimensions}) <=> :embedding::halfvec({dimensions}) AS distance

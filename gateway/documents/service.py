@@ -6,6 +6,7 @@ import asyncpg
 import structlog
 
 from db import documents, processing
+from db.errors import OUTAGES
 from gateway.documents.models import Accepted, TextDocument
 from gateway.state import State
 from schemas.errors import MillraceError
@@ -90,7 +91,7 @@ async def existing(state: State, tenant_id: str, document_id: str) -> asyncpg.Re
 async def _report(state: State, status: DocumentStatus) -> None:
     try:
         await processing.report(state.pool, status)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, *OUTAGES, asyncpg.PostgresError) as error:
         # The log has the document, and that is what was promised.
         log.warning("status not stored", document_id=status.document_id, error=repr(error))
 

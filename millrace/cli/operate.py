@@ -134,9 +134,9 @@ def topics(
 
 def settings() -> None:
     """Print all settings as Markdown."""
-    from millrace.reference import settings_table
+    from millrace.reference import settings_page
 
-    console.print(settings_table(), markup=False, highlight=False, soft_wrap=True)
+    typer.echo(settings_page(), nl=False)
 
 
 def clean_data() -> None:

@@ -78,6 +78,8 @@ def ask(
             async for name, data in gateway.ask(question, **options):
                 match name:
                     case "delta":
+                        if data["index"] == 0:
+                            console.print()
                         console.print(escape(data["text"]), end="", highlight=False)
                     case "completed":
                         console.print("\n")

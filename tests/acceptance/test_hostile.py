@@ -221,6 +221,7 @@ REFUSED_UPLOADS: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "huge head": (part("x" * 100_000, b"") + FILE + END, MULTIPART, 413, "body-too-large"),
     "hundreds of parts": (part("tags", b"a") * 200 + FILE + END, MULTIPART, 413, "body-too-large"),
     "field not UTF-8": (FILE + part("title", b"\xff\xfe") + END, MULTIPART, 400, "invalid-request"),
+    "file name not UTF-8": (FILE.replace(b"a.txt", b"\xff\xfe.txt") + END, MULTIPART, 400, "invalid-request"),
     "title with NUL": (FILE + part("title", b"a\0b") + END, MULTIPART, 400, "invalid-request"),
     "long title": (FILE + part("title", b"a" * 501) + END, MULTIPART, 400, "invalid-request"),
     "bad id": (FILE + part("document_id", b"../../etc") + END, MULTIPART, 400, "invalid-request"),

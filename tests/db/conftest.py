@@ -23,8 +23,8 @@ def empty_database(database_url: str) -> Iterator[DatabaseSettings]:
     """A database of its own, with nothing in it."""
     name = f"scratch_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+        connection.execute(f"CREATE DATABASE {name}")
     url = urlunsplit(urlsplit(database_url)._replace(path=f"/{name}"))
     yield DatabaseSettings.model_validate({"DATABASE_URL": url})
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

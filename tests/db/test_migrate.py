@@ -39,7 +39,11 @@ def test_several_at_once_apply_it_once(empty_database: DatabaseSettings) -> None
 
 
 def test_one_that_was_killed_does_not_lock_out_the_next(empty_database: DatabaseSettings) -> None:
-    program = "import os, sys, db.migrate as m; m.read_migrations = lambda _: os.kill(os.getpid(), 9); m.migrate(m.DatabaseSettings())"
+    # Ends in the moment between taking the lock and the first migration.
+    program = (
+        "import os, db.migrate as m; m.read_migrations = lambda _: os.kill(os.getpid(), 9); "
+        "m.migrate(m.DatabaseSettings())"
+    )
     ended = subprocess.run(
         [sys.executable, "-c", program], env={"DATABASE_URL": empty_database.url.get_secret_value()}, check=False
     )

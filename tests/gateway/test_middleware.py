@@ -54,7 +54,7 @@ async def test_a_trace_goes_on(app_client: httpx.AsyncClient) -> None:
     "given", ["", "x", GIVEN.upper(), GIVEN.replace("a", "0"), GIVEN.replace("b", "0"), GIVEN[3:], f"{GIVEN}-1", "00-é"]
 )
 async def test_an_invalid_trace_is_replaced(app_client: httpx.AsyncClient, given: str) -> None:
-    responses = [await app_client.post("/echo", headers={"traceparent": given.encode()}) for _ in range(2)]
+    responses = [await app_client.post("/echo", headers=[(b"traceparent", given.encode())]) for _ in range(2)]
     told = [response.headers["traceparent"] for response in responses]
     assert all(TRACEPARENT.match(each) for each in told)
     assert len({trace_id(each) for each in told} | {"a" * 32}) == 3

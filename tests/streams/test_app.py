@@ -1,5 +1,6 @@
 """What Faust is trusted with: every record is delivered, again if its handling was cut, and only then passed."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,13 +16,17 @@ from tests.streams.delivery import PARTITIONS, topic_named
 from tests.streams.topic import writing
 
 RECORDS = 12
+MANY = 60
+"""More than lanes and prefetch hold."""
 HANGING = "0-5"
 
 
 @contextmanager
-def worker(topic: str, notes: Path, hang_on: str = "") -> Iterator[None]:
+def worker(topic: str, notes: Path, hang_on: str = "", instance: str = "one") -> Iterator[None]:
     """The worker in a process of its own, until it is killed."""
-    process = subprocess.Popen([sys.executable, "-m", "tests.streams.delivery", topic, str(notes), hang_on])
+    environment = {**os.environ, "MILLRACE_WORKER_INSTANCE_ID": instance, "MILLRACE_WORKER_SESSION_TIMEOUT_S": "6"}
+    command = [sys.executable, "-m", "tests.streams.delivery", topic, str(notes), hang_on]
+    process = subprocess.Popen(command, env=environment)
     try:
         yield
     finally:
@@ -68,6 +73,32 @@ async def test_what_a_killed_worker_was_at_comes_again(
         await eventually(lambda: handled("second", {f"0-{index}" for index in range(5, RECORDS)}))
         await eventually(lambda: _reached(topic.name, 2 * RECORDS))
     assert noted("second") == [f"0-{index}" for index in range(5, RECORDS)]
+
+
+async def test_a_full_lane_does_not_hold_up_a_rebalance(
+    environment: dict[str, str], tenant: str, tmp_path: Path
+) -> None:
+    topic = topic_named(f"tests.{tenant}.two")
+    await ensure_topics(BrokerSettings(), [topic])
+    values = [f"{partition}-{index}" for index in range(MANY) for partition in range(PARTITIONS)]
+    async with writing() as kafka:
+        for value in values:
+            await kafka.send_and_wait(topic.name, value.encode(), partition=int(value[0]))
+
+    def noted() -> set[str]:
+        return {line for notes in tmp_path.iterdir() for line in notes.read_text().split()}
+
+    async def handled(wanted: set[str]) -> bool:
+        return wanted <= noted()
+
+    with worker(topic.name, tmp_path / "first", HANGING, instance="one"):
+        await eventually(lambda: handled({HANGING}))
+        # A lane is full and its reader waits: now half of the partitions go to another worker.
+        with worker(topic.name, tmp_path / "second", instance="two"):
+            await eventually(lambda: handled({value for value in values if value.startswith("1")}), deadline_s=60)
+    with worker(topic.name, tmp_path / "third", instance="two"):
+        await eventually(lambda: handled(set(values)), deadline_s=60)
+        await eventually(lambda: _reached(topic.name, len(values)))
 
 
 async def _reached(topic: str, count: int) -> bool:

@@ -36,6 +36,8 @@ The wheel of the mill has a diameter of 5.2 metres – größer als die alte. It
 The pump of the mill lifts forty litres of water in a minute. Its bearing is oiled every week.
 """
 
+LIFTS = "How much water does the pump lift?"
+
 
 async def cited(http: httpx.AsyncClient, citations: list[dict[str, Any]]) -> list[str]:
     """The quotes, each compared with the text that it is quoted from."""
@@ -60,9 +62,7 @@ async def test_an_answer_quotes_what_it_rests_on(http: httpx.AsyncClient) -> Non
 
 async def test_a_stream_says_the_same(http: httpx.AsyncClient) -> None:
     await add_and_wait(http, FACTS, "facts", media_type="text/markdown")
-    told = await events(
-        http, "POST", "/v1/chat", json={"message": "How much water does the pump lift?", "stream": True}
-    )
+    told = await events(http, "POST", "/v1/chat", json={"message": LIFTS, "stream": True})
     names = [name for name, _ in told]
     assert names == ["delta"] * (len(told) - 1) + ["completed"]
     assert [data["index"] for _, data in told[:-1]] == list(range(len(told) - 1))

@@ -10,6 +10,7 @@ from schemas.position import Position
 from tests.gateway.requests import add, add_and_wait, after, events, problem_type
 
 MARKDOWN = "# Mills\n\nA mill grinds. Größe: 5 µm – 𝄞.\n\n## Water\n\n" + "The wheel turns in the river. " * 200
+BROKEN = {"file": ("c.pdf", b"%PDF-1.7 broken", "application/pdf")}
 COUNTED = "Copper {0} copper {0}. " * 400
 
 
@@ -34,9 +35,7 @@ async def test_pages_join_without_doubles_or_gaps(http: httpx.AsyncClient) -> No
 async def test_filters_of_the_list(http: httpx.AsyncClient) -> None:
     await add_and_wait(http, "A mill.", "a", collection="mills", tags=["x"], metadata={"n": 1}, title="One")
     await add_and_wait(http, "A pump.", "b", collection="pumps")
-    failing = await http.post(
-        "/v1/documents", files={"file": ("c.pdf", b"%PDF-1.7 broken", "application/pdf")}, data={"document_id": "c"}
-    )
+    failing = await http.post("/v1/documents", files=BROKEN, data={"document_id": "c"})
     await http.get("/v1/documents", headers=after(failing.json()))
 
     async def names(**params: str) -> list[str]:
@@ -86,10 +85,10 @@ async def test_what_cannot_be_answered_is_a_problem(http: httpx.AsyncClient, pat
     assert problem_type(response) in {"invalid-request", "document-not-found", "invalid-cursor", "invalid-position"}
 
 
-@pytest.mark.parametrize("tenant", ["UPPER", "", "a/b", "x" * 64, "-a", "é"])
-async def test_a_tenant_that_is_none(http: httpx.AsyncClient, tenant: str) -> None:
-    response = await http.get("/v1/documents", headers={"X-Millrace-Tenant": tenant.encode()})
-    assert response.status_code == (200 if tenant == "" else 422)
+@pytest.mark.parametrize("name", ["UPPER", "", "a/b", "x" * 64, "-a", "é", "*"])
+async def test_a_tenant_that_is_none(http: httpx.AsyncClient, name: str) -> None:
+    response = await http.get("/v1/documents", headers=[(b"X-Millrace-Tenant", name.encode())])
+    assert (response.status_code, problem_type(response)) == (422, "invalid-request")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +130,7 @@ async def test_content_comes_back_byte_for_byte(http: httpx.AsyncClient) -> None
     chunks: list[dict[str, Any]] = []
     cursor: str | None = ""
     while cursor is not None:
-        params = {"limit": 3, **({"cursor": cursor} if cursor else {})}
+        params: dict[str, str | int] = {"limit": 3, **({"cursor": cursor} if cursor else {})}
         page = (await http.get("/v1/documents/d/chunks", params=params)).json()
         chunks += page["chunks"]
         cursor = page["next_cursor"]
@@ -143,7 +142,7 @@ async def test_content_comes_back_byte_for_byte(http: httpx.AsyncClient) -> None
 
 
 async def test_content_of_what_failed_is_a_conflict(http: httpx.AsyncClient) -> None:
-    response = await http.post("/v1/documents", files={"file": ("c.pdf", b"%PDF-1.7 broken", "application/pdf")})
+    response = await http.post("/v1/documents", files=BROKEN)
     accepted = response.json()
     url = f"/v1/documents/{accepted['document_id']}"
     refused = await http.get(f"{url}/content", headers=after(accepted))
@@ -170,8 +169,8 @@ async def test_following_ends_with_the_final_state(http: httpx.AsyncClient) -> N
     assert [data["state"] for _, data in again] == ["indexed"]
 
 
-async def test_following_sees_a_failure_and_a_deletion(http: httpx.AsyncClient) -> None:
-    broken = await http.post("/v1/documents", files={"file": ("c.pdf", b"%PDF-1.7 broken", "application/pdf")})
+async def test_following_ends_with_a_failure(http: httpx.AsyncClient) -> None:
+    broken = await http.post("/v1/documents", files=BROKEN)
     seen = await events(http, "GET", broken.json()["events_url"])
     assert seen[-1][1]["state"] == "failed"
     assert seen[-1][1]["error"]["message"]
@@ -214,7 +213,7 @@ async def test_a_position_of_nowhere(http: httpx.AsyncClient) -> None:
             ("POST", "/v1/search", {"query": "x"}),
             ("POST", "/v1/chat", {"message": "x"}),
         ):
-            response = await http.request(method, path, json=body, headers={"X-Millrace-Position": bad.encode()})
+            response = await http.request(method, path, json=body, headers=[(b"X-Millrace-Position", bad.encode())])
             assert (response.status_code, problem_type(response)) == (400, "invalid-position")
 
 
