@@ -22,14 +22,6 @@ async def eventually(probe: Callable[[], Awaitable[T]], *, deadline_s: float = 2
     return last
 
 
-async def every(interval_s: float, probe: Callable[[], None], until: asyncio.Event) -> None:
-    """Call ``probe`` at an interval until the event is set."""
-    while not until.is_set():
-        probe()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(until.wait(), interval_s)
-
-
 async def _pause(seconds: float) -> None:
     with suppress(TimeoutError):
         await asyncio.wait_for(asyncio.Event().wait(), seconds)

@@ -92,7 +92,8 @@ class Upload:
                 "part's header line."
             ) from error
         except MultipartError as error:
-            raise InvalidRequest(f"The multipart body is broken: {error}.") from error
+            # Its first argument is the sentence; what comes behind it is the cause.
+            raise InvalidRequest(f"The multipart body is broken: {error.args[0]}.") from error
 
     async def _part(self, segment: MultipartSegment, events: Events) -> None:
         if segment.name == "file":
@@ -108,6 +109,8 @@ class Upload:
         value = b"".join([part async for part in self._limited(_body(events))])
         try:
             self._set(segment.name, value.decode())
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(f"{segment.name}: it is not UTF-8.") from error
         except ValueError as error:
             raise InvalidRequest(f"{segment.name}: {error}.") from error
 

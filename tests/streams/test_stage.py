@@ -204,7 +204,7 @@ async def test_a_cancelled_stage_ends(outbox: Outbox, tenant: str) -> None:
     assert stage.given_up == []
 
 
-async def test_a_deletion_has_no_content_to_lose(outbox: Outbox, tenant: str) -> None:
+async def test_what_a_record_causes_keeps_its_partition_order_and_trace(outbox: Outbox, tenant: str) -> None:
     event = DocumentDeleted(tenant_id=tenant, document_id="d")
     async with reading(CHUNKED) as chunked:
         await outbox.emit(CHUNKED, record(tenant, partition=6), [(event, None)] * 3)
