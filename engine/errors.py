@@ -16,6 +16,12 @@ class EncryptedDocument(UnreadableDocument):
     hint = "Remove the password and submit the document again."
 
 
+class NestedTooDeeply(UnreadableDocument):
+    """The page's elements are nested too deeply to be read whole."""
+
+    type = "nested-too-deeply"
+
+
 class DamagedDocument(UnreadableDocument):
     """The document is damaged or incomplete."""
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.document import ParsedDocument, ParseLimits
-from engine.errors import DamagedDocument, EncryptedDocument, MediaTypeMismatch, TextTooLong
+from engine.errors import DamagedDocument, EncryptedDocument, MediaTypeMismatch, NestedTooDeeply, TextTooLong
+from engine.nesting import html_depth
 from engine.plain import decode, markdown_headings
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ ZIP_MAIN_PART: Mapping[str, str] = {
 MARKUP_PER_TEXT_MAX = 16
 """Bytes of XML to a character of text, generously; what unpacks to more is a bomb or over the limit."""
 OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+HTML_DEPTH_MAX = 60
+"""kreuzberg drops what is nested in more than 63 elements, and may put some around the page itself."""
 CHARSET_BYTES = 1_024
 """The HTML standard has the encoding declared in the first kilobyte."""
 
@@ -55,7 +58,8 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\xad\ud800-\udfff\ufffe\uffff]
 def parse_markup(path: Path, media_type: str, limits: ParseLimits) -> ParsedDocument:
     """Read one of the formats above.
 
-    Raises `EncryptedDocument`, `DamagedDocument`, `MediaTypeMismatch`, `InvalidText` or `TextTooLong`.
+    Raises `EncryptedDocument`, `DamagedDocument`, `MediaTypeMismatch`, `NestedTooDeeply`, `InvalidText` or
+    `TextTooLong`.
     """
     title = None
     if media_type in ZIP_MAIN_PART:
@@ -110,6 +114,8 @@ def _html(data: bytes) -> tuple[bytes, str | None]:
     """The page as UTF-8 without its metadata, and its title."""
     declared = _CHARSET.search(data[:CHARSET_BYTES])
     page = decode(data, fallback=declared[1].decode() if declared else None)
+    if (depth := html_depth(page)) > HTML_DEPTH_MAX:
+        raise NestedTooDeeply(f"{depth} deep, where {HTML_DEPTH_MAX} can be read.")
     found = next((match[1] for match in _METADATA.finditer(page) if match[1]), "")
     return _METADATA.sub("", page).encode(), " ".join(html.unescape(found).split()) or None
 

@@ -37,7 +37,7 @@ async def readyz(state: StateOf, response: Response) -> Readiness:
     """Whether broker and database answer, and no stage is too far behind."""
     lags = state.lag.lags
     readiness = Readiness(
-        ready=False, broker=state.hub.connected and lags is not None, database=await _database(state), lag=lags
+        ready=False, broker=lags is not None, database=await _database(state), lag=lags
     )
     readiness.ready = (
         readiness.broker and readiness.database and all(lag <= state.settings.lag_max for lag in (lags or {}).values())

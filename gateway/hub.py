@@ -59,7 +59,6 @@ class Hub:
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
         self._subscriptions: dict[Channel, set[Subscription]] = defaultdict(set)
-        self.connected = False
 
     @contextmanager
     def document(self, tenant_id: str, document_id: str) -> Iterator[Subscription]:
@@ -105,7 +104,6 @@ class Hub:
         await consumer.seek_to_end(*partitions)
         # The end is only looked up by the first fetch; a request may come before that.
         await asyncio.gather(*(consumer.position(partition) for partition in partitions))
-        self.connected = True
         return consumer
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
@@ -115,12 +113,9 @@ class Hub:
                     async for record in consumer:
                         self._dispatch(record)
                 except KafkaError as error:
-                    self.connected = False
                     log.warning("hub lost the broker", error=repr(error))
                     await asyncio.sleep(RETRY_S)
-                    self.connected = True
         finally:
-            self.connected = False
             await consumer.stop()
 
     def _dispatch(self, record: ConsumerRecord) -> None:

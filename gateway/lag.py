@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 from prometheus_client import Gauge
 
 from schemas.broker import BrokerSettings
@@ -52,7 +51,8 @@ class LagMeter:
                     for stage, lag in self.lags.items():
                         LAG.labels(stage).set(lag)
                     await asyncio.sleep(MEASURE_EVERY_S)
-            except (KafkaError, OSError) as error:
+            except Exception as error:
+                # Whatever it is: no figure is better than an old one.
                 self.lags = None
                 log.warning("lag unknown", error=repr(error))
             finally:

@@ -22,7 +22,7 @@ CLIENT_LEFT = 499
 """What nginx writes into its log for a client that left before it was answered; nobody is sent it."""
 
 STATUS_BY_TYPE = {
-    "invalid-request": HTTPStatus.BAD_REQUEST,
+    "invalid-request": HTTPStatus.UNPROCESSABLE_ENTITY,
     "invalid-position": HTTPStatus.BAD_REQUEST,
     "invalid-cursor": HTTPStatus.BAD_REQUEST,
     "document-not-found": HTTPStatus.NOT_FOUND,
@@ -163,7 +163,7 @@ def responses(*errors: type[MillraceError]) -> dict[int | str, dict[str, Any]]:
     described: dict[int | str, dict[str, Any]] = {}
     kinds: tuple[type[MillraceError], ...] = (InvalidRequest, *errors)
     for error in kinds:
-        status = 422 if error is InvalidRequest else int(STATUS_BY_TYPE[error.type])
+        status = int(STATUS_BY_TYPE[error.type])
         known = described.setdefault(status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {}}})
         known["description"] = f"{known['description']} {error.title()}".strip()
     return described

@@ -1,5 +1,6 @@
 """The Faust app of a stage. Each stage is a consumer group of its own, so each scales alone on its own lag."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterable, Mapping
 from typing import Any, cast
@@ -42,7 +43,13 @@ def create_app(stage: Stage, epoch: int, broker: BrokerSettings, settings: Worke
         loghandlers=[],
     )
     topic = app.topic(stage.topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
-    lanes = Lanes(stage)
+    crashes: set[asyncio.Task[None]] = set()
+
+    def crash(error: BaseException) -> None:
+        # Ends the worker: an orchestrator starts it again, and the record comes again.
+        crashes.add(asyncio.create_task(app.crash(error)))
+
+    lanes = Lanes(stage, crash)
 
     @app.agent(topic, name=stage.name)
     async def consume(stream: StreamT[Any]) -> AsyncIterable[None]:

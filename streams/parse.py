@@ -1,21 +1,12 @@
 """Parse and chunk: from a submission to batches of chunks, or to the reason why there are none."""
 
-import asyncio
-import ctypes
-import multiprocessing
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiokafka.partitioner import murmur2
-from pebble import ProcessExpired, ProcessPool
 
 from db.blobs import Blobs
-from engine.chunk import ChunkSettings, chunk
-from engine.parse import ParseLimits, parse
 from schemas.errors import MillraceError
 from schemas.events import (
     BlobContent,
@@ -34,8 +25,8 @@ from schemas.events import (
 from schemas.topics import CHUNKED, SUBMITTED
 from schemas.wire import decode
 from streams.outbox import Outbox
+from streams.parser import Parser
 from streams.record import Record
-from streams.settings import WorkerSettings
 from streams.stage import Stage
 
 BATCH_CHUNKS_MAX = 64
@@ -43,85 +34,12 @@ BATCH_BYTES_MAX = 262_144
 """A batch is one Kafka event: big enough to spare per-event work, small enough for many to be in flight."""
 TITLE_CHARS_MAX = 500
 """What an event may carry; a first heading that is longer is a paragraph in disguise."""
-PR_SET_PDEATHSIG = 1
-TASKS_PER_PROCESS = 200
-"""A parser process is replaced after so many documents, which gives back what native libraries may have leaked."""
-
-
-class ParserCrashed(MillraceError):
-    """The parser died or ran out of time on this document."""
-
-    type = "parser-crashed"
 
 
 class ForeignContent(MillraceError):
     """The event points at content outside its tenant's part of the object store."""
 
     type = "foreign-content"
-
-
-class Parser:
-    """Processes of their own for parsing: it is CPU-bound, native, and fed with files that nobody vouches for."""
-
-    def __init__(self, settings: WorkerSettings, limits: ParseLimits, chunking: ChunkSettings) -> None:
-        self._timeout_s = settings.parse_timeout_s
-        self._limits = limits
-        self._chunking = chunking
-        self._pool = ProcessPool(
-            max_workers=settings.parse_processes,
-            max_tasks=TASKS_PER_PROCESS,
-            # A fork would copy the threads' locks of this process in whatever state they are.
-            context=multiprocessing.get_context("spawn"),
-            initializer=end_with_worker,
-            initargs=(os.getpid(),),
-        )
-
-    async def parse(self, path: Path, media_type: str) -> "Parsed":
-        """Parse and chunk a file. Raises what `engine.parse` raises, and `ParserCrashed`."""
-        future = self._pool.schedule(
-            parse_and_chunk, (path, media_type, self._limits, self._chunking), timeout=self._timeout_s
-        )
-        try:
-            return await asyncio.wrap_future(future)
-        except TimeoutError:
-            raise ParserCrashed(f"It took more than {self._timeout_s:g} s.") from None
-        except ProcessExpired as error:
-            raise ParserCrashed(f"Its process ended with {error.exitcode}.") from error
-
-    async def close(self) -> None:
-        """End the processes."""
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        await asyncio.to_thread(self._pool.join)
-
-
-class Parsed:
-    """A document's text and chunks, with what was found beside them."""
-
-    __slots__ = ("chunks", "page_count", "text", "title")
-
-    def __init__(self, text: str, title: str | None, page_count: int | None, chunks: list[Chunk]) -> None:
-        self.text = text
-        self.title = title
-        self.page_count = page_count
-        self.chunks = chunks
-
-
-def end_with_worker(worker_pid: int) -> None:
-    """What a parser's process does first: on Linux, have itself killed when the worker ends, kill -9 included.
-
-    Elsewhere it ends after the file it is at. Linux watches the thread that started the process: the pool starts its
-    processes from the event loop's thread and from its own, and both live as long as the pool.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != worker_pid:  # it ended before we asked
-            os._exit(1)
-
-
-def parse_and_chunk(path: Path, media_type: str, limits: ParseLimits, chunking: ChunkSettings) -> Parsed:
-    """What runs in the parser's process."""
-    document = parse(path, media_type, limits)
-    return Parsed(document.text, document.title, len(document.pages) or None, list(chunk(document, chunking)))
 
 
 class ParseStage(Stage):

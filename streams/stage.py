@@ -33,8 +33,8 @@ BACKOFF_MAX_S = 15.0
 
 OUTAGES = (OSError, KafkaError, *DATABASE_OUTAGES, asyncpg.TransactionRollbackError)
 """Kafka or Postgres is away: nothing else could be done meanwhile, so a stage waits as long as it takes."""
-HOPELESS = (MessageSizeTooLargeError,)
-"""Called an outage by its class, but the same on every attempt."""
+ABOUT_THE_RECORD = (MessageSizeTooLargeError, asyncpg.QueryCanceledError)
+"""Outages by their class, but this record's own: it is too large for Kafka, or its statement takes too long."""
 
 
 class Stage:
@@ -61,7 +61,7 @@ class Stage:
         """Tell everybody that nothing more will come of a valid record, which lies in the dead letter now."""
 
     async def run(self, records: Sequence[Record]) -> None:
-        """Handle records until they are done or dead-lettered; never raises but for cancellation."""
+        """Handle records until they are done or dead-lettered; raises only where Kafka refuses the dead letter."""
         attempt = 1
         backoff_s = BACKOFF_FIRST_S
         while True:
@@ -72,7 +72,7 @@ class Stage:
                     for record in records:
                         await self.run([record])
                     return
-                transient = isinstance(error, MillraceError) and error.transient
+                transient = isinstance(error, asyncpg.QueryCanceledError) or getattr(error, "transient", False)
                 if not (transient and attempt < self._attempts_max):
                     await self._dead_letter(records[0], error, attempt)
                     return
@@ -90,7 +90,7 @@ class Stage:
         while True:
             try:
                 return await effect()
-            except HOPELESS:
+            except ABOUT_THE_RECORD:
                 raise
             except OUTAGES as error:
                 RETRIED.labels(self.name).inc()
@@ -113,12 +113,13 @@ class Stage:
             exc_info=error if unexpected else None,
         )
         DEAD_LETTERED.labels(self.name, failure.type).inc()
+        await self._outlast(lambda: self.outbox.dead_letter(record, failure))
+        if isinstance(error, InvalidEvent):
+            return
         try:
-            await self._outlast(lambda: self.outbox.dead_letter(record, failure))
-            if not isinstance(error, InvalidEvent):
-                await self._outlast(lambda: self.give_up(record, failure))
+            await self._outlast(lambda: self.give_up(record, failure))
         except Exception:
-            # The lane goes on: what lies in this partition behind the record is not to blame.
+            # The record is kept, and what lies in this partition behind it is not to blame.
             log.exception("giving up failed", stage=self.name, partition=record.partition, offset=record.offset)
 
 
@@ -126,10 +127,14 @@ Ack = Callable[[], Awaitable[object]]
 
 
 class Lanes:
-    """Runs a stage over the partitions of one worker: a bounded queue and a task for each."""
+    """Runs a stage over the partitions of one worker: a bounded queue and a task for each.
 
-    def __init__(self, stage: Stage) -> None:
+    ``on_crash`` is told of an error that ended a lane: nothing in its partition moves from then on.
+    """
+
+    def __init__(self, stage: Stage, on_crash: Callable[[BaseException], None]) -> None:
         self._stage = stage
+        self._on_crash = on_crash
         self._queues: dict[int, asyncio.Queue[tuple[Record, Ack]]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -138,9 +143,9 @@ class Lanes:
         partition = record.partition
         if partition not in self._tasks:
             self._queues[partition] = asyncio.Queue(LANE_RECORDS_MAX)
-            self._tasks[partition] = asyncio.create_task(
-                self._run(self._queues[partition]), name=f"{self._stage.name}-{partition}"
-            )
+            task = asyncio.create_task(self._run(self._queues[partition]), name=f"{self._stage.name}-{partition}")
+            task.add_done_callback(self._look_at_end)
+            self._tasks[partition] = task
         await self._queues[partition].put((record, ack))
 
     async def drop(self, partitions: Sequence[int]) -> None:
@@ -158,6 +163,11 @@ class Lanes:
     async def stop(self) -> None:
         """Stop all lanes."""
         await self.drop(list(self._tasks))
+
+    def _look_at_end(self, lane: asyncio.Task[None]) -> None:
+        if not lane.cancelled() and (error := lane.exception()):
+            log.error("lane crashed", lane=lane.get_name(), exc_info=error)
+            self._on_crash(error)
 
     async def _run(self, queue: asyncio.Queue[tuple[Record, Ack]]) -> None:
         while True:

@@ -26,7 +26,8 @@ from streams.health import serve_health
 from streams.index import IndexStage
 from streams.months import keep_months_ahead
 from streams.outbox import Outbox
-from streams.parse import Parser, ParseStage
+from streams.parse import ParseStage
+from streams.parser import Parser
 from streams.settings import WorkerSettings
 from streams.stage import Stage
 

@@ -4,10 +4,8 @@ Tests keep apart by tenant: each gets one of its own.
 """
 
 import os
-import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -86,9 +84,7 @@ class Process:
 
     def kill(self) -> None:
         """kill -9."""
-        os.kill(self.child.pid, signal.SIGKILL)
-        deadline = time.monotonic() + 10
-        self.child.wait_until(lambda: True, deadline_s=deadline) if self.child.is_running else None
+        self.child.kill()
 
     def _is_ready(self) -> bool:
         try:

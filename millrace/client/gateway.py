@@ -112,9 +112,9 @@ class Gateway:
 
 def _refused(response: httpx.Response) -> GatewayError:
     try:
-        problem = response.json()
+        problem = dict(response.json())
         detail = " ".join(str(problem[part]) for part in ("title", "detail", "hint") if problem.get(part))
-    except ValueError:
+    except (ValueError, TypeError):  # not a problem of ours: some proxy's page
         problem, detail = {}, f"HTTP {response.status_code}."
     return GatewayError(
         detail, problem_type=str(problem.get("type", "")).rpartition(":")[2], status=response.status_code

@@ -19,9 +19,7 @@ DEADLINE_S = 20
 async def hub(environment: dict[str, str]) -> AsyncIterator[Hub]:
     hub = Hub(BrokerSettings())
     async with hub.running():
-        assert hub.connected
         yield hub
-    assert not hub.connected
 
 
 def status(tenant: str, document_id: str, done: int = 0) -> DocumentStatus:

@@ -67,8 +67,25 @@ async def happened(what: Callable[[], bool]) -> None:
     await eventually(probe)
 
 
+def never(error: BaseException) -> None:
+    raise AssertionError("no lane crashes here") from error
+
+
+async def test_a_lane_that_crashes_is_told_and_acknowledges_nothing(stage: Gated, tenant: str) -> None:
+    crashes: list[BaseException] = []
+
+    async def refuse() -> None:
+        raise ConnectionResetError("the consumer is gone")
+
+    lanes = Lanes(stage, crashes.append)
+    stage.gates[0].set()
+    await lanes.put(record(tenant, 0, partition=0), refuse)
+    await happened(lambda: [type(crash) for crash in crashes] == [ConnectionResetError])
+    await lanes.stop()
+
+
 async def test_partitions_keep_their_order_and_do_not_wait_for_each_other(stage: Gated, tenant: str) -> None:
-    lanes, acks = Lanes(stage), Acks()
+    lanes, acks = Lanes(stage, never), Acks()
     for partition in (0, 1):
         await fill(lanes, acks, tenant, partition, range(10))
     stage.gates[1].set()
@@ -82,7 +99,7 @@ async def test_partitions_keep_their_order_and_do_not_wait_for_each_other(stage:
 
 
 async def test_a_full_lane_holds_the_reader_back(stage: Gated, tenant: str) -> None:
-    lanes, acks = Lanes(stage), Acks()
+    lanes, acks = Lanes(stage, never), Acks()
     # What is being handled has left the queue.
     await fill(lanes, acks, tenant, 0, range(1))
     await happened(lambda: stage.begun == [(0, 0)])
@@ -97,7 +114,7 @@ async def test_a_full_lane_holds_the_reader_back(stage: Gated, tenant: str) -> N
 
 
 async def test_what_is_dropped_is_not_acknowledged(stage: Gated, tenant: str) -> None:
-    lanes, acks = Lanes(stage), Acks()
+    lanes, acks = Lanes(stage, never), Acks()
     for partition in (0, 1):
         await fill(lanes, acks, tenant, partition, range(3))
     await happened(lambda: {(0, 0), (1, 0)} <= set(stage.begun))
@@ -113,7 +130,7 @@ async def test_what_is_dropped_is_not_acknowledged(stage: Gated, tenant: str) ->
 
 
 async def test_a_reader_that_waits_for_room_goes_on_when_its_lane_is_dropped(stage: Gated, tenant: str) -> None:
-    lanes, acks = Lanes(stage), Acks()
+    lanes, acks = Lanes(stage, never), Acks()
     waiting = asyncio.create_task(fill(lanes, acks, tenant, 0, range(LANE_RECORDS_MAX + 10)))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(waiting), 0.1)

@@ -36,28 +36,28 @@ async def upload(http: httpx.AsyncClient, body: bytes, boundary: str = BOUNDARY)
 @pytest.mark.parametrize(
     ("body", "status", "slug"),
     [
-        (END, 400, "invalid-request"),
-        (b"", 400, "invalid-request"),
-        (FILE, 400, "invalid-request"),
-        (FILE[:-9], 400, "invalid-request"),
-        (b"no multipart at all", 400, "invalid-request"),
-        (part("title", b"x") + END, 400, "invalid-request"),
-        (FILE + FILE + END, 400, "invalid-request"),
-        (FILE + part("colour", b"red") + END, 400, "invalid-request"),
-        (FILE + part("metadata", b"{") + END, 400, "invalid-request"),
-        (FILE + part("metadata", b"[1]") + END, 400, "invalid-request"),
-        (FILE + part("metadata", b'{"a": "\\u0000"}') + END, 400, "invalid-request"),
-        (FILE + part("document_id", b"../../x") + END, 400, "invalid-request"),
-        (FILE + part("title", b"\xff") + END, 400, "invalid-request"),
-        (FILE + part("title", b"x" * 501) + END, 400, "invalid-request"),
-        (FILE + part("tags", b"x," * 65) + END, 400, "invalid-request"),
+        (END, 422, "invalid-request"),
+        (b"", 422, "invalid-request"),
+        (FILE, 422, "invalid-request"),
+        (FILE[:-9], 422, "invalid-request"),
+        (b"no multipart at all", 422, "invalid-request"),
+        (part("title", b"x") + END, 422, "invalid-request"),
+        (FILE + FILE + END, 422, "invalid-request"),
+        (FILE + part("colour", b"red") + END, 422, "invalid-request"),
+        (FILE + part("metadata", b"{") + END, 422, "invalid-request"),
+        (FILE + part("metadata", b"[1]") + END, 422, "invalid-request"),
+        (FILE + part("metadata", b'{"a": "\\u0000"}') + END, 422, "invalid-request"),
+        (FILE + part("document_id", b"../../x") + END, 422, "invalid-request"),
+        (FILE + part("title", b"\xff") + END, 422, "invalid-request"),
+        (FILE + part("title", b"x" * 501) + END, 422, "invalid-request"),
+        (FILE + part("tags", b"x," * 65) + END, 422, "invalid-request"),
         (FILE + part("metadata", b" " * 65_537) + END, 413, "body-too-large"),
         (FILE + part("tags", b"x") * 101 + END, 413, "body-too-large"),
         (part("file", b"", filename="a.txt") + END, 422, "empty-document"),
         (part("file", b"MZ", filename="a.exe") + END, 415, "unsupported-media-type"),
         (part("file", b"A mill.") + END, 415, "unsupported-media-type"),
         (FILE + part("media_type", b"video/mp4") + END, 415, "unsupported-media-type"),
-        (FILE + part("media_type", b"text/plain\r\nX-Evil: 1") + END, 400, "invalid-request"),
+        (FILE + part("media_type", b"text/plain\r\nX-Evil: 1") + END, 422, "invalid-request"),
     ],
 )
 async def test_what_is_refused_leaves_nothing(
@@ -72,7 +72,7 @@ async def test_what_is_refused_leaves_nothing(
 @pytest.mark.parametrize("content_type", ["text/plain", "multipart/mixed; boundary=x", "multipart/form-data", ""])
 async def test_a_body_of_another_kind(http: httpx.AsyncClient, content_type: str) -> None:
     response = await http.post("/v1/documents", content=FILE + END, headers={"content-type": content_type})
-    assert (response.status_code, problem_type(response)) == (400, "invalid-request")
+    assert (response.status_code, problem_type(response)) == (422, "invalid-request")
 
 
 async def test_the_form_counts_wherever_it_stands(http: httpx.AsyncClient) -> None:
