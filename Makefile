@@ -79,7 +79,7 @@ clean: ## Remove what was installed and built; data stays
 $(SYNCED): requirements.lock pyproject.toml | $(UV)
 	@$(call require_python)
 	@test -x $(VENV)/python || $(UV) venv --quiet --python "$(PYTHON)" $(VENV_DIR)
-	$(UV) pip sync --quiet --python $(VENV)/python --require-hashes requirements.lock
+	$(UV) pip sync --quiet --compile-bytecode --python $(VENV)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(VENV)/python --no-deps --editable .
 	@touch $@
 

@@ -1,11 +1,8 @@
 """The gateway: an ASGI application without state of its own. Run as many as you like behind one address."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from fastapi import FastAPI
 
-from gateway import health, problems, search, state
+from gateway import health, problems, search
 from gateway.chat import endpoints as chat
 from gateway.documents import endpoints as documents
 from gateway.middleware import LimitBody, Observe
@@ -21,17 +18,9 @@ with citations down to the character.
 """
 
 
-def create_app(settings: GatewaySettings | None = None) -> FastAPI:
-    """Make the application; it connects when it starts up. Settings come from the environment if not given."""
-    settings = settings or GatewaySettings()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with state.open_state(settings) as opened:
-            state.install(app, opened)
-            yield
-
-    app = FastAPI(title="Millrace", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+def create_app(settings: GatewaySettings) -> FastAPI:
+    """Make the application; `gateway.serve` gives it its connections."""
+    app = FastAPI(title="Millrace", version="0.1.0", description=DESCRIPTION)
     problems.install(app)
     app.include_router(documents.router)
     app.include_router(search.router)

@@ -20,9 +20,14 @@ COMMIT_INTERVAL_S = 0.5
 """Offsets only spare work after a restart (effects are kept apart by positions), so this may be lazy, but not long."""
 
 
+class _TablelessApp(faust.App):
+    def _create_directories(self) -> None:
+        """Makes none: they are for tables, and would lie in whatever folder the worker was started in."""
+
+
 def create_app(stage: Stage, epoch: int, broker: BrokerSettings, settings: WorkerSettings) -> faust.App:
     """Make the app that feeds a stage from its topic."""
-    app = faust.App(
+    app = _TablelessApp(
         stage.group,
         broker=[f"kafka://{server}" for server in broker.servers],
         broker_credentials=_credentials(broker),

@@ -81,22 +81,13 @@ async def _work(stages: list[str]) -> None:
 
 def gateway() -> None:
     """Serve the HTTP interface."""
-    import uvicorn
+    import uvloop
 
+    from gateway.serve import serve
     from gateway.settings import GatewaySettings
 
-    current = GatewaySettings()
     logs.configure(CommandSettings().log_level)
-    uvicorn.run(
-        "gateway.app:create_app",
-        factory=True,
-        host=current.host,
-        port=current.port,
-        loop="uvloop",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=10,
-    )
+    uvloop.run(serve(GatewaySettings()))
 
 
 def migrate() -> None:

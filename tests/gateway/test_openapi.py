@@ -8,6 +8,7 @@ import pytest
 from jsonschema_rs import meta
 
 from gateway.app import create_app
+from gateway.settings import GatewaySettings
 from gateway.problems import MEDIA_TYPE
 
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options"}
@@ -15,7 +16,7 @@ METHODS = {"get", "put", "post", "delete", "patch", "head", "options"}
 
 @pytest.fixture(scope="module")
 def description() -> dict[str, Any]:
-    return create_app().openapi()
+    return create_app(GatewaySettings()).openapi()
 
 
 def operations(description: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -49,7 +49,7 @@ async def test_refusals_carry_the_problem(client: Gateway) -> None:
         (client.delete("nobody"), "document-not-found", 404),
         (client.search(""), "invalid-request", 422),
         (client.search("a", position="x"), "invalid-position", 400),
-        (client.add_text(""), "invalid-request", 400),
+        (client.add_text(""), "invalid-request", 422),
     ):
         with pytest.raises(GatewayError) as caught:
             await attempt
