@@ -36,9 +36,7 @@ async def healthz() -> Health:
 async def readyz(state: StateOf, response: Response) -> Readiness:
     """Whether broker and database answer, and no stage is too far behind."""
     lags = state.lag.lags
-    readiness = Readiness(
-        ready=False, broker=lags is not None, database=await _database(state), lag=lags
-    )
+    readiness = Readiness(ready=False, broker=lags is not None, database=await _database(state), lag=lags)
     readiness.ready = (
         readiness.broker and readiness.database and all(lag <= state.settings.lag_max for lag in (lags or {}).values())
     )

@@ -8,8 +8,8 @@ import pytest
 from jsonschema_rs import meta
 
 from gateway.app import create_app
-from gateway.settings import GatewaySettings
 from gateway.problems import MEDIA_TYPE
+from gateway.settings import GatewaySettings
 
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options"}
 
