@@ -16,7 +16,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from db.errors import BlobMissing, BlobsUnavailable
 
 PART_BYTES = 5 * 1_048_576
-"""The smallest part that S3 accepts in a multipart upload: what one upload holds in memory."""
+"""The smallest part that S3 accepts in a multipart upload."""
+PARTS_IN_MEMORY_MAX = 2
+"""Of one upload, on their way or being filled: 10 MiB."""
 
 
 class BlobSettings(BaseSettings):
@@ -48,7 +50,9 @@ class Blobs:
         """Stream parts into a blob and return its size; nothing is stored if the parts end in an exception."""
         size = 0
         with _own_errors(key):
-            async with obstore.open_writer_async(self._store, key, buffer_size=PART_BYTES) as writer:
+            async with obstore.open_writer_async(
+                self._store, key, buffer_size=PART_BYTES, max_concurrency=PARTS_IN_MEMORY_MAX
+            ) as writer:
                 async for part in parts:
                     size += len(part)
                     await writer.write(part)
@@ -65,10 +69,10 @@ class Blobs:
             return bytes(await (await obstore.get_async(self._store, key)).bytes_async())
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
-        """A blob, part by part. Raises `BlobMissing` at once."""
+        """A blob, part by part. Raises `BlobMissing` at once, and while it is read what the other methods raise."""
         with _own_errors(key):
             found = await obstore.get_async(self._store, key)
-        return (bytes(part) async for part in found.stream())
+        return _parts(key, found)
 
     async def delete(self, keys: list[str]) -> None:
         """Delete blobs; those that are gone already do not matter."""
@@ -87,6 +91,12 @@ class Blobs:
                 copy.write(part)
             copy.flush()
             yield Path(copy.name)
+
+
+async def _parts(key: str, found: "obstore.GetResult") -> AsyncIterator[bytes]:
+    with _own_errors(key):
+        async for part in found.stream():
+            yield bytes(part)
 
 
 def _file(folder: Path, key: str) -> Path:

@@ -24,6 +24,7 @@ COLUMNS = (
     "token_count",
     "content_hash",
     "headings",
+    "places",
     "text",
     "embedder",
     "embedding",
@@ -33,12 +34,13 @@ HEADING_SEPARATOR = "\n"
 
 async def store(connection: Connection, batch: DocumentEmbedded, vectors: NDArray[np.float16]) -> None:
     """Copy a batch in, in place of what an interrupted run may have left of it. ``vectors``: (chunks, dimensions)."""
-    await _queries.clear_from(
+    await _queries.clear_batch(
         connection,
         tenant_id=batch.tenant_id,
         document_id=batch.document_id,
         revision=batch.revision,
         first_ordinal=batch.chunks[0].ordinal,
+        last_ordinal=batch.chunks[-1].ordinal,
     )
     await connection.copy_records_to_table(
         "document_chunks",
@@ -59,9 +61,17 @@ def _row(batch: DocumentEmbedded, chunk: Chunk, vector: NDArray[np.float16]) -> 
         chunk.token_count,
         chunk.content_hash,
         HEADING_SEPARATOR.join(chunk.heading_path),
+        [place.model_dump(mode="json") for place in chunk.places],
         chunk.text,
         batch.embedder,
         HalfVector(vector),
+    )
+
+
+async def trim(connection: Connection, tenant_id: str, document_id: str, revision: int, chunk_total: int) -> None:
+    """Remove the rows of a revision behind its last chunk."""
+    await _queries.trim(
+        connection, tenant_id=tenant_id, document_id=document_id, revision=revision, chunk_total=chunk_total
     )
 
 

@@ -65,9 +65,11 @@ async def get(pool: Pool, tenant_id: str, conversation_id: str) -> asyncpg.Recor
     return row
 
 
-async def answer_to(pool: Pool, tenant_id: str, conversation_id: str, request_id: str) -> asyncpg.Record | None:
+async def answer_to(
+    connection: "Connection | Pool", tenant_id: str, conversation_id: str, request_id: str
+) -> asyncpg.Record | None:
     """The stored answer to a request; None if there is none yet."""
     row: asyncpg.Record | None = await _queries.get_answer(
-        pool, tenant_id=tenant_id, conversation_id=conversation_id, request_id=request_id
+        connection, tenant_id=tenant_id, conversation_id=conversation_id, request_id=request_id
     )
     return row

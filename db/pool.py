@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
+import asyncpg.pool
 import orjson
 from pgvector.asyncpg import register_vector
 from pydantic import Field, SecretStr
@@ -13,6 +14,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from db.errors import DatabaseTooOld, DatabaseUnavailable
 
 CONNECT_TIMEOUT_S = 10
+ACQUIRE_TIMEOUT_S = 10
+"""For a connection to come free, or to be made; asyncpg itself would wait for ever."""
+CANCEL_TIMEOUT_S = 5
+"""How much longer than the server the client waits: the server's own cancelling keeps the connection."""
 VECTOR_SEARCH_DEPTH = 200
 """Candidates per ranking; also pgvector's ef_search, which bounds how many an index scan can return at once."""
 
@@ -31,20 +36,37 @@ class DatabaseSettings(BaseSettings):
     statement_timeout_s: float = Field(default=30, gt=0, description="Seconds that one statement may take.")
 
 
-# Strings, since these classes are generic for the type checker alone.
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
-Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+# These classes are generic for the type checker alone.
+if TYPE_CHECKING:
+    _AnyPool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:
+    _AnyPool = asyncpg.Pool
+    Connection = asyncpg.pool.PoolConnectionProxy
+
+
+class Pool(_AnyPool):
+    """A pool whose connections come within `ACQUIRE_TIMEOUT_S`, else it raises TimeoutError: one of `OUTAGES`."""
+
+    def acquire(self, *, timeout: float | None = None) -> "asyncpg.pool.PoolAcquireContext[asyncpg.Record]":
+        """A connection; the pool's own methods ask for theirs here, too."""
+        return super().acquire(timeout=ACQUIRE_TIMEOUT_S if timeout is None else timeout)
 
 
 async def connect(settings: DatabaseSettings) -> Pool:
     """Open a pool. Raises `DatabaseUnavailable`, or `DatabaseTooOld` where the vector type is missing."""
     try:
-        return await asyncpg.create_pool(
+        return await Pool(
             settings.url.get_secret_value(),
             min_size=1,
             max_size=settings.pool_size,
+            max_queries=50_000,
+            max_inactive_connection_lifetime=300,
+            loop=None,
+            connection_class=asyncpg.Connection,
+            record_class=asyncpg.Record,
             timeout=CONNECT_TIMEOUT_S,
-            command_timeout=settings.statement_timeout_s,
+            command_timeout=settings.statement_timeout_s + CANCEL_TIMEOUT_S,
             init=_prepare_connection,
             server_settings={
                 "application_name": "millrace",

@@ -47,7 +47,7 @@ async def get(connection: Connection, event: DerivedEvent) -> DocumentStatus | N
     )
 
 
-async def has_failed(connection: Connection, tenant_id: str, document_id: str, revision: int) -> bool:
+async def has_failed(connection: "Connection | Pool", tenant_id: str, document_id: str, revision: int) -> bool:
     """Whether the revision ended in the dead letter."""
     return bool(await _queries.has_failed(connection, tenant_id=tenant_id, document_id=document_id, revision=revision))
 

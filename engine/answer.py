@@ -1,6 +1,8 @@
 """Answer: a question and the passages that a search found become an answer that says where each part stands."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -8,12 +10,22 @@ from typing import Literal, Protocol
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from engine.errors import AnswererUnavailable, AnswerTooLong
+from schemas.events import Place
+
+ANSWER_CHARS_MAX = 20_000
+"""Some ten pages: a model that writes more has begun to repeat itself."""
+ANSWER_S_MAX = 120.0
+"""As long as the gateway waits by default; the questions behind this one wait, too."""
 NOTHING_FOUND = "I found nothing about this in the documents."
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A chunk that a search found: ``text == document_text[start:end]``, in characters."""
+    """A chunk that a search found: ``text == document_text[start:end]``, in characters.
+
+    ``page`` and ``heading_path`` hold for its beginning, up to the first of its ``places``.
+    """
 
     document_id: str
     revision: int
@@ -24,6 +36,13 @@ class Passage:
     start: int
     end: int
     text: str
+    places: tuple[Place, ...] = ()
+
+    def place(self, start: int) -> Place:
+        """The page and the headings of what stands at a character of the document."""
+        first = Place(start=self.start, page=self.page, heading_path=self.heading_path)
+        passed = [place for place in self.places if place.start <= start]
+        return passed[-1] if passed else first
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +64,33 @@ class Answerer(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections."""
+
+
+async def bounded(
+    pieces: AsyncGenerator[str], *, chars_max: int = ANSWER_CHARS_MAX, seconds_max: float = ANSWER_S_MAX
+) -> AsyncGenerator[str]:
+    """The pieces of an answer, as long as it keeps within its bounds; closes it in the end.
+
+    Raises `AnswerTooLong` where it does not, or `AnswererUnavailable` where nothing came at all.
+    """
+    chars = 0
+    deadline = asyncio.get_running_loop().time() + seconds_max
+    async with aclosing(pieces):
+        while True:
+            try:
+                # Around each wait alone: a timeout must not span a `yield`.
+                async with asyncio.timeout_at(deadline):
+                    piece = await anext(pieces, None)
+            except TimeoutError:
+                if chars:
+                    raise AnswerTooLong(f"It was not done after {seconds_max:g} s.") from None
+                raise AnswererUnavailable(f"Waited {seconds_max:g} s.") from None
+            if piece is None:
+                return
+            chars += len(piece)
+            if chars > chars_max:
+                raise AnswerTooLong(f"It has more than {chars_max} characters.")
+            yield piece
 
 
 class AnswererKind(StrEnum):

@@ -5,7 +5,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -14,7 +14,7 @@ from semantic_text_splitter import TextSplitter
 from engine.document import Heading, ParsedDocument
 from engine.tokens import count_tokens
 from engine.wrap import SOFT_BREAK, harden, soften
-from schemas.events import Chunk
+from schemas.events import Chunk, Place
 
 HEADING_CHARS_MAX = 200
 """A heading longer than this is a paragraph in disguise; it is embedded with every chunk below it."""
@@ -62,30 +62,55 @@ def chunk(
     sections = list(_sections(document))
     section_starts = [section.start for section in sections]
     page_starts = [page.start for page in document.pages]
+
+    def place(start: int, section: int) -> Place:
+        page = bisect_right(page_starts, start) - 1
+        number = document.pages[page].number if page >= 0 else None
+        return Place(start=start, page=number, heading_path=sections[section].path)
+
     ordinal = 0
     for start, end in _stretches(document.text, sections, settings.tokens_max, count):
         inside = sections[bisect_left(section_starts, start) : bisect_left(section_starts, end)]
         for offset, piece in splitter.chunk_indices(_view(document.text, start, end, inside)):
             first, last = start + offset, start + offset + len(piece)
             text = document.text[first:last]
-            section = max(0, bisect_right(section_starts, first) - 1)
-            # A chunk that begins with "Part 1" and goes on with "Chapter 1" belongs to the chapter.
-            while sections[section].bare and sections[section].end < last:
-                section += 1
-            page = bisect_right(page_starts, first) - 1
+            section = _section_at(sections, section_starts, first, last)
+            beginning = place(first, section)
+            borders = {
+                *section_starts[section + 1 : bisect_left(section_starts, last)],
+                *page_starts[bisect_right(page_starts, first) : bisect_left(page_starts, last)],
+            }
+            places = [
+                beginning,
+                *(place(start, _section_at(sections, section_starts, start, last)) for start in sorted(borders)),
+            ]
             yield _hashed(
                 Chunk(
                     ordinal=ordinal,
                     text=text,
                     start=first,
                     end=last,
-                    page=document.pages[page].number if page >= 0 else None,
-                    heading_path=sections[section].path,
+                    page=beginning.page,
+                    heading_path=beginning.heading_path,
+                    places=tuple(
+                        after
+                        for before, after in pairwise(places)
+                        if (before.page, before.heading_path) != (after.page, after.heading_path)
+                    ),
                     token_count=count(text),
                     content_hash="0" * 32,
                 )
             )
             ordinal += 1
+
+
+def _section_at(sections: Sequence[_Section], section_starts: Sequence[int], start: int, end: int) -> int:
+    """The section that a chunk's text from ``start`` to ``end`` begins with."""
+    section = max(0, bisect_right(section_starts, start) - 1)
+    # What begins with "Part 1" and goes on with "Chapter 1" belongs to the chapter.
+    while sections[section].bare and sections[section].end < end:
+        section += 1
+    return section
 
 
 def _view(text: str, start: int, end: int, sections: Sequence[_Section]) -> str:

@@ -9,7 +9,8 @@ from engine.answer import Passage
 from engine.sentences import sentences, stems
 from schemas.events import Citation
 
-_MARKER = re.compile(r"[ \t]*\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
+# The space before it goes with it, and is only looked at from its beginning: a long one would take quadratic time.
+_MARKER = re.compile(r"(?<![ \t])[ \t]*\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
 _OPEN_MARKER = re.compile(r"[ \t]*(?:\[[\d,\s]*)?$")
 _QUOTED = re.compile('["\u201c\u201e\u00ab](.+?)["\u201d\u201c\u00bb]', re.DOTALL)
 _AROUND = " \t\r\n\"'\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019()*_.,;:!?-"
@@ -35,55 +36,85 @@ class _Span:
         return self.passage.document_id, self.passage.revision, offset + self.start, offset + self.end
 
 
-def settled(answer: str) -> str:
-    """The beginning of an unfinished answer that `cite` will not read differently once more has come."""
-    return _OPEN_MARKER.sub("", answer)
+class Citer:
+    """Resolves the markers [n] of an answer while it comes, n counting ``passages`` from 1.
+
+    What it gives has its markers numbered from 1 in the order in which their citations first come. A marker of a
+    passage that does not exist is taken out. Each citation quotes what the answer says, if it says it in the passage's
+    own words, or else the passage's sentence that is nearest to it.
+    """
+
+    def __init__(self, question: str, passages: Sequence[Passage]) -> None:
+        self._question = question
+        self._passages = passages
+        self._answer = ""
+        self._read_to = 0
+        self._claim_start = 0
+        self._last_marker_end = 0
+        self._numbers: dict[tuple[str, int, int, int], int] = {}
+        self._citations: list[Citation] = []
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """Those of what was given so far."""
+        return tuple(self._citations)
+
+    def feed(self, piece: str) -> str:
+        """Take the answer's next piece; gives what more of it is settled, without a marker that may still go on."""
+        self._answer += piece
+        unsettled = _OPEN_MARKER.search(self._answer, self._read_to)
+        return self._read(unsettled.start() if unsettled else len(self._answer))
+
+    def end(self) -> str:
+        """What is left once the last piece has come."""
+        return self._read(len(self._answer))
+
+    def _read(self, end: int) -> str:
+        written: list[str] = []
+        for marker in _MARKER.finditer(self._answer, self._read_to, end):
+            written.append(self._answer[self._read_to : marker.start()])
+            self._read_to = marker.end()
+            if self._answer[self._last_marker_end : marker.start()].strip(_AROUND):
+                self._claim_start = self._last_marker_end
+            self._last_marker_end = marker.end()
+            claim = _MARKER.sub("", self._answer[self._claim_start : marker.start()])
+            indexes = dict.fromkeys(map(int, re.findall(r"\d+", marker[1])))
+            numbers = dict.fromkeys(number for index in indexes if (number := self._cite(claim, index)))
+            if numbers:
+                space = marker[0][: marker[0].index("[")]
+                written.append(space + "".join(f"[{number}]" for number in numbers))
+        written.append(self._answer[self._read_to : end])
+        self._read_to = end
+        return "".join(written)
+
+    def _cite(self, claim: str, index: int) -> int | None:
+        """The number of the citation that supports a claim with the passage ``index``; none if there is none."""
+        span = _resolve(claim, self._question, self._passages[index - 1]) if 1 <= index <= len(self._passages) else None
+        if span is None:
+            return None
+        if span.key not in self._numbers:
+            self._numbers[span.key] = len(self._citations) + 1
+            self._citations.append(_citation(span, len(self._citations) + 1))
+        return self._numbers[span.key]
 
 
 def cite(answer: str, question: str, passages: Sequence[Passage]) -> tuple[str, tuple[Citation, ...]]:
-    """Resolve the markers [n] of an answer, n counting ``passages`` from 1.
-
-    Gives the answer with its markers numbered from 1 in the order in which their citations first come, and the
-    citations. A marker of a passage that does not exist is taken out. Each citation quotes what the answer says, if it
-    says it in the passage's own words, or else the passage's sentence that is nearest to it.
-    """
-    numbers: dict[tuple[str, int, int, int], int] = {}
-    citations: list[Citation] = []
-    written: list[str] = []
-    claim_start = position = 0
-    for marker in _MARKER.finditer(answer):
-        between = answer[position : marker.start()]
-        written.append(between)
-        if between.strip(_AROUND):
-            claim_start = position
-        position = marker.end()
-        claim = _MARKER.sub("", answer[claim_start : marker.start()])
-        resolved: list[int] = []
-        for index in map(int, re.findall(r"\d+", marker[1])):
-            span = _resolve(claim, question, passages[index - 1]) if 1 <= index <= len(passages) else None
-            if span is None:
-                continue
-            if span.key not in numbers:
-                numbers[span.key] = len(citations) + 1
-                citations.append(_citation(span, len(citations) + 1))
-            resolved.append(numbers[span.key])
-        if resolved:
-            space = marker[0][: marker[0].index("[")]
-            written.append(space + "".join(f"[{number}]" for number in dict.fromkeys(resolved)))
-    written.append(answer[position:])
-    return "".join(written), tuple(citations)
+    """A whole answer as `Citer` gives it, and its citations."""
+    citer = Citer(question, passages)
+    return citer.feed(answer) + citer.end(), citer.citations
 
 
 def _citation(span: _Span, number: int) -> Citation:
     passage = span.passage
+    place = passage.place(passage.start + span.start)
     return Citation(
         number=number,
         document_id=passage.document_id,
         revision=passage.revision,
         title=passage.title,
         filename=passage.filename,
-        page=passage.page,
-        heading_path=passage.heading_path,
+        page=place.page,
+        heading_path=place.heading_path,
         start=passage.start + span.start,
         end=passage.start + span.end,
         quote=passage.text[span.start : span.end],

@@ -88,6 +88,12 @@ class AnswererUnavailable(MillraceError):
     transient = True
 
 
+class AnswerTooLong(MillraceError):
+    """The answering model does not come to an end."""
+
+    type = "answer-too-long"
+
+
 class AnswererRefused(MillraceError):
     """The answering model refused the request."""
 

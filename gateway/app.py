@@ -1,6 +1,7 @@
 """The gateway: an ASGI application without state of its own. Run as many as you like behind one address."""
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from gateway import health, problems, search
 from gateway.chat import endpoints as chat
@@ -18,9 +19,13 @@ with citations down to the character.
 """
 
 
+def _name(route: APIRoute) -> str:
+    return route.name
+
+
 def create_app(settings: GatewaySettings) -> FastAPI:
     """Make the application; `gateway.serve` gives it its connections."""
-    app = FastAPI(title="Millrace", version="0.1.0", description=DESCRIPTION)
+    app = FastAPI(title="Millrace", version="0.1.0", description=DESCRIPTION, generate_unique_id_function=_name)
     problems.install(app)
     app.include_router(documents.router)
     app.include_router(search.router)

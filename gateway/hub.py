@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 
 from schemas.broker import BrokerSettings
 from schemas.errors import InvalidEvent
@@ -22,8 +21,11 @@ from schemas.wire import decode
 log = structlog.get_logger()
 
 QUEUED_EVENTS_MAX = 1_000
-"""A client that is this far behind is cut off; it can come back and go on."""
+"""What a subscriber that is this far behind has not read is dropped, and it is told."""
 RETRY_S = 1.0
+PARTITIONS = [
+    TopicPartition(topic.name, partition) for topic in (STATUS, CHAT_EVENTS) for partition in range(topic.partitions)
+]
 
 Channel = tuple[str, str, str]
 
@@ -47,18 +49,22 @@ class Subscription:
             self._slow = True
 
     async def get(self) -> Event:
-        """The next event. Raises `Slow` once events were lost."""
+        """The next event. Raises `Slow` once after events were lost, and goes on with those from then on."""
         if self._slow:
+            self._slow = False
+            self._queue = asyncio.Queue(QUEUED_EVENTS_MAX)
             raise Slow
         return await self._queue.get()
 
 
 class Hub:
-    """Fans the events of the two topics out to subscriptions."""
+    """Fans the events of the two topics out to subscriptions; ``alive`` while it reads."""
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
         self._subscriptions: dict[Channel, set[Subscription]] = defaultdict(set)
+        self._places: dict[TopicPartition, int] = {}
+        self.alive = False
 
     @contextmanager
     def document(self, tenant_id: str, document_id: str) -> Iterator[Subscription]:
@@ -83,7 +89,7 @@ class Hub:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Read while the context lasts; returns once the first connection stands."""
-        consumer = await self._consumer()
+        consumer = await self._connect()
         task = asyncio.create_task(self._read(consumer), name="hub")
         try:
             yield
@@ -92,18 +98,23 @@ class Hub:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def _consumer(self) -> AIOKafkaConsumer:
+    async def _connect(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(**self._settings.client(), enable_auto_commit=False, auto_offset_reset="latest")
-        await consumer.start()
-        partitions = [
-            TopicPartition(topic.name, partition)
-            for topic in (STATUS, CHAT_EVENTS)
-            for partition in range(topic.partitions)
-        ]
-        consumer.assign(partitions)
-        await consumer.seek_to_end(*partitions)
-        # The end is only looked up by the first fetch; a request may come before that.
-        await asyncio.gather(*(consumer.position(partition) for partition in partitions))
+        try:
+            await consumer.start()
+            consumer.assign(PARTITIONS)
+            if self._places:
+                for partition, place in self._places.items():
+                    consumer.seek(partition, place)
+            else:
+                await consumer.seek_to_end(*PARTITIONS)
+                # The end is only looked up by the first fetch; a request may come before that.
+                places = await asyncio.gather(*(consumer.position(partition) for partition in PARTITIONS))
+                self._places = dict(zip(PARTITIONS, places, strict=True))
+        except BaseException:
+            await consumer.stop()
+            raise
+        self.alive = True
         return consumer
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
@@ -111,12 +122,25 @@ class Hub:
             while True:
                 try:
                     async for record in consumer:
+                        self._places[TopicPartition(record.topic, record.partition)] = record.offset + 1
                         self._dispatch(record)
-                except KafkaError as error:
-                    log.warning("hub lost the broker", error=repr(error))
-                    await asyncio.sleep(RETRY_S)
+                except Exception:
+                    # Whatever it is: everybody who follows something depends on this task.
+                    log.exception("hub stopped reading")
+                self.alive = False
+                await consumer.stop()
+                consumer = await self._reconnect()
         finally:
+            self.alive = False
             await consumer.stop()
+
+    async def _reconnect(self) -> AIOKafkaConsumer:
+        while True:
+            await asyncio.sleep(RETRY_S)
+            try:
+                return await self._connect()
+            except Exception as error:
+                log.warning("hub cannot connect", error=repr(error))
 
     def _dispatch(self, record: ConsumerRecord) -> None:
         topic = STATUS if record.topic == STATUS.name else CHAT_EVENTS

@@ -31,11 +31,12 @@ STATUS_BY_TYPE = {
     "content-missing": HTTPStatus.GONE,
     "body-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unsupported-media-type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    "empty-document": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "empty-file": HTTPStatus.UNPROCESSABLE_ENTITY,
     "answer-failed": HTTPStatus.BAD_GATEWAY,
     "embedder-refused": HTTPStatus.BAD_GATEWAY,
     "embedder-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "answer-timeout": HTTPStatus.GATEWAY_TIMEOUT,
+    "overloaded": HTTPStatus.SERVICE_UNAVAILABLE,
     "position-not-reached": HTTPStatus.SERVICE_UNAVAILABLE,
     "database-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "blobs-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
@@ -65,6 +66,14 @@ class BodyTooLarge(MillraceError):
     """The request's body is larger than this server accepts."""
 
     type = "body-too-large"
+
+
+class Overloaded(MillraceError):
+    """The pipeline is too far behind to take more documents."""
+
+    type = "overloaded"
+    hint = "Nothing was stored; send it again later."
+    transient = True
 
 
 class InvalidCursor(MillraceError):
@@ -159,9 +168,9 @@ def _printable(text: str) -> str:
 
 
 def responses(*errors: type[MillraceError]) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI description of the problems that an operation can answer with."""
+    """The OpenAPI description of the problems that an operation can answer with, beside those that all share."""
     described: dict[int | str, dict[str, Any]] = {}
-    kinds: tuple[type[MillraceError], ...] = (InvalidRequest, *errors)
+    kinds: tuple[type[MillraceError], ...] = (InvalidRequest, DatabaseUnavailable, *errors)
     for error in kinds:
         status = int(STATUS_BY_TYPE[error.type])
         known = described.setdefault(status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {}}})

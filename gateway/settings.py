@@ -23,5 +23,7 @@ class GatewaySettings(BaseSettings):
     )
     answer_timeout_s: float = Field(default=120, gt=0, description="Seconds that a chat request waits for its answer.")
     lag_max: int = Field(
-        default=100_000, ge=1, description="Events a stage may be behind before /readyz says that the gateway is not."
+        default=100_000,
+        ge=1,
+        description="Events that parse, embed and index may be behind in all before new documents are refused.",
     )

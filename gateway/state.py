@@ -1,5 +1,6 @@
 """What a gateway holds while it runs, and how a request gets at it. None of it is lost with the process."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import Annotated
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from fastapi import Depends, FastAPI, Header, Query, Request
 
 from db import positions
@@ -18,6 +19,7 @@ from engine.embed import Embedder, EmbedderSettings
 from engine.embedders import create_embedder
 from gateway.hub import Hub
 from gateway.lag import LagMeter
+from gateway.problems import BodyTooLarge, Overloaded
 from gateway.settings import GatewaySettings
 from schemas.broker import BrokerSettings, cluster_id, producer
 from schemas.errors import BrokerUnavailable, InvalidPosition
@@ -27,6 +29,11 @@ from schemas.topics import Topic
 from schemas.wire import encode
 
 POSITION_HEADER = "X-Millrace-Position"
+ACKNOWLEDGED_WITHIN_S = 15
+"""Longer than one request to the broker may take. An idempotent producer never gives an event up by itself, since it
+could not number the ones behind it any more."""
+PIPELINE_STAGES = ("parse", "embed", "index")
+"""What a document goes through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +50,29 @@ class State:
     epoch: int
 
     async def publish(self, topic: Topic, event: Event, traceparent: str) -> Position:
-        """Write an event and return its position once the broker acknowledged it. Raises `BrokerUnavailable`."""
+        """Write an event and return its position once the broker acknowledged it.
+
+        Raises `BrokerUnavailable`, and `BodyTooLarge` where the broker does not take an event of this size.
+        """
         key, value, headers = encode(event, traceparent=traceparent)
         try:
-            written = await self.kafka.send_and_wait(topic.name, value, key=key, headers=headers)
+            async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
+                written = await self.kafka.send_and_wait(topic.name, value, key=key, headers=headers)
+        except TimeoutError as error:
+            raise BrokerUnavailable(
+                f"No acknowledgement within {ACKNOWLEDGED_WITHIN_S:g} s; whether the event was written is unknown."
+            ) from error
+        except MessageSizeTooLargeError as error:
+            raise BodyTooLarge("It does not fit into one event.") from error
         except KafkaError as error:
             raise BrokerUnavailable from error
         return Position(written.partition, position_of(self.epoch, written.offset))
+
+    def refuse_overload(self) -> None:
+        """Raises `Overloaded` where the pipeline is further behind than it may be; a lag that is unknown is none."""
+        lag = sum((self.lag.lags or {}).get(stage, 0) for stage in PIPELINE_STAGES)
+        if lag > self.settings.lag_max:
+            raise Overloaded(f"{lag} events behind, where {self.settings.lag_max} are allowed.")
 
 
 @asynccontextmanager

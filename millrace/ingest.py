@@ -1,15 +1,31 @@
 """Uploads files side by side and follows each until it is indexed or failed."""
 
 import asyncio
+import hashlib
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from engine.parse import media_type_of
-from millrace.client import Gateway, GatewayError
+from millrace.client import Gateway, GatewayError, GatewayUnreachable
+
+
+SLUG_CHARS_MAX = 120
+
+
+def document_id(path: str) -> str:
+    """The id for a file: readable, and the same for the same path on every machine and in every run."""
+    # macOS takes names apart into letters and accents.
+    name = unicodedata.normalize("NFC", path)
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:12]
+    slug = re.sub(r"[^A-Za-z0-9._~]+", "-", name)[-SLUG_CHARS_MAX:].strip("-._~")
+    return f"{slug}-{digest}" if slug else digest
 
 
 async def ingest_files(
@@ -40,21 +56,27 @@ async def ingest_files(
                     progress.update(task, state="uploading")
                     accepted = await gateway.add_file(path, media_type_of(path.name), **own, **fields)
                 progress.update(task, state="accepted", completed=0.05)
-                if wait:
-                    await _follow(gateway, accepted["document_id"], progress, task)
+                if wait and not await followed(accepted, task):
+                    failures.append(path.name)
             except GatewayError as error:
                 progress.update(task, state=f"[red]refused: {escape(error.detail or '')}")
                 failures.append(path.name)
+            except (GatewayUnreachable, OSError) as error:
+                progress.update(task, state=f"[red]failed: {escape(str(error))}")
+                failures.append(path.name)
 
-        async def _follow(gateway: Gateway, document_id: str, progress: Progress, task: TaskID) -> None:
-            async for status in gateway.follow(document_id):
+        async def followed(accepted: Mapping[str, Any], task: TaskID) -> bool:
+            """Show how a document comes on; tells whether it was indexed."""
+            state = ""
+            async for status in gateway.follow(accepted["document_id"], revision=accepted["revision"]):
+                state = status["state"]
                 shown = f"[green]{status['state']}" if status["state"] == "indexed" else str(status["state"])
                 if status.get("chunks_total"):
                     shown += f" {status['chunks_done']}/{status['chunks_total']} chunks"
                 if status.get("error"):
                     shown = f"[red]failed: {escape(status['error']['message'])}"
-                    failures.append(document_id)
                 progress.update(task, completed=status["progress"], state=shown)
+            return state == "indexed"
 
         width = max(len(path.name) for path in files)
         await asyncio.gather(

@@ -1,5 +1,6 @@
 """Hits and citations as a terminal shows them."""
 
+import re
 from typing import Any
 
 from rich.console import Group
@@ -7,23 +8,27 @@ from rich.text import Text
 
 SHOWN_CHARS = 280
 
+# Neither spaces nor what a terminal would obey.
+_WORD = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 
 def hit_text(number: int, hit: dict[str, Any]) -> Group:
     """A hit: where it is, and the beginning of its text with the words of the query marked."""
-    text = Text(hit["text"])
+    # One for one, so that the spans stay right: rich drops some of these.
+    text = Text(_CONTROL.sub(" ", hit["text"]))
     for span in hit["highlights"]:
-        text.stylize("bold yellow", span["start"], span["end"])
+        text.stylize("not dim bold yellow", span["start"], span["end"])
     first = max(0, (hit["highlights"] or [{"start": 0}])[0]["start"] - SHOWN_CHARS // 3)
     shown = text[first : first + SHOWN_CHARS]
-    return Group(
-        Text(f"{number}. {place(hit)}", style="bold"), Text(" ".join(shown.plain.split()), style="dim"), Text()
-    )
+    words = [shown[word.start() : word.end()] for word in _WORD.finditer(shown.plain)]
+    return Group(Text(f"{number}. {place(hit)}", style="bold"), Text(" ", style="dim").join(words), Text())
 
 
 def citation_line(citation: dict[str, Any]) -> Text:
     """A citation: its number, its quote, and where exactly that stands."""
     line = Text(f"[{citation['number']}] ", style="bold cyan")
-    line.append(f"“{' '.join(citation['quote'].split())}”", style="italic")
+    line.append(f"“{' '.join(_WORD.findall(citation['quote']))}”", style="italic")
     line.append(f" — {place(citation)}", style="dim")
     return line
 

@@ -178,6 +178,15 @@ class DerivedEvent(DocumentEvent):
         return self.origin.position
 
 
+class Place(Model):
+    """Where in a chunk another page or another section begins: what stands there holds up to the next one."""
+
+    start: Natural
+    """In characters of the document."""
+    page: int | None = Field(default=None, ge=1)
+    heading_path: tuple[Text, ...] = ()
+
+
 class Chunk(Model):
     """A stretch of a document's extracted text: ``text == document_text[start:end]``, in characters."""
 
@@ -187,6 +196,8 @@ class Chunk(Model):
     end: Natural
     page: int | None = Field(default=None, ge=1)
     heading_path: tuple[Text, ...] = ()
+    places: tuple[Place, ...] = ()
+    """Where in it other pages and sections begin, in order; up to the first, ``page`` and ``heading_path`` hold."""
     token_count: Natural
     content_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
     """Of what is embedded (heading path and text), so an unchanged chunk keeps its vector."""
@@ -288,8 +299,10 @@ class SearchFilters(Model):
 
     document_ids: tuple[DocumentId, ...] | None = Field(default=None, min_length=1, max_length=1_000)
     collection: Tag | None = None
-    tags: tuple[Tag, ...] | None = Field(default=None, min_length=1, description="All of these.")
-    media_types: tuple[MediaType, ...] | None = Field(default=None, min_length=1, description="Any of these.")
+    tags: tuple[Tag, ...] | None = Field(default=None, min_length=1, max_length=64, description="All of these.")
+    media_types: tuple[MediaType, ...] | None = Field(
+        default=None, min_length=1, max_length=64, description="Any of these."
+    )
     metadata: Metadata | None = Field(default=None, description="Equal at each of these keys.")
 
 

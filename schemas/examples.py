@@ -21,6 +21,7 @@ from schemas.events import (
     ExtractedDocument,
     Failure,
     Origin,
+    Place,
     SearchFilters,
     State,
     TextContent,
@@ -32,6 +33,7 @@ CONVERSATION = "7f3c1a9e"
 REQUEST = "5b0e6c52"
 ORIGIN = Origin(partition=3, position=118)
 QUOTE = "Open the bleed valve before you start the pump."
+CHUNK = f"{QUOTE} Close it again."
 
 _document = ExtractedDocument(
     media_type="application/pdf",
@@ -48,12 +50,13 @@ _document = ExtractedDocument(
 )
 _chunk = Chunk(
     ordinal=0,
-    text=QUOTE,
+    text=CHUNK,
     start=1_200,
-    end=1_200 + len(QUOTE),
+    end=1_200 + len(CHUNK),
     page=4,
     heading_path=("Start-up", "Bleeding"),
-    token_count=10,
+    places=(Place(start=1_200 + len(QUOTE) + 1, page=5, heading_path=("Start-up", "Bleeding")),),
+    token_count=15,
     content_hash="9b74c9897bac770ffc029102a200c5de",
 )
 
@@ -151,7 +154,7 @@ EXAMPLES: dict[type[Event], tuple[Event, ...]] = {
                     page=4,
                     heading_path=("Start-up", "Bleeding"),
                     start=_chunk.start,
-                    end=_chunk.end,
+                    end=_chunk.start + len(QUOTE),
                     quote=QUOTE,
                 ),
             ),

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 
 from db import conversations, positions
 from db.chunks import HEADING_SEPARATOR
-from db.pool import Pool
+from db.pool import Connection, Pool
 from db.search import Mode, search
-from engine.answer import Answerer, Passage, Turn
-from engine.cite import cite, settled
+from engine.answer import Answerer, Passage, Turn, bounded
+from engine.cite import Citer
 from engine.embed import Embedder
-from schemas.events import ChatCompleted, ChatDelta, ChatFailed, ChatRequested, Citation, Failure, SearchFilters
+from schemas.events import ChatCompleted, ChatDelta, ChatFailed, ChatRequested, Citation, Failure, Place, SearchFilters
 from schemas.topics import CHAT_EVENTS, CHAT_REQUESTED
 from schemas.wire import decode
 from streams.outbox import Outbox
@@ -45,11 +45,7 @@ class AnswerStage(Stage):
         stored = await conversations.answer_to(
             self._pool, request.tenant_id, request.conversation_id, request.request_id
         )
-        if stored is None:
-            completed = await self._answer(record, request)
-        else:
-            citations = tuple(Citation.model_validate(citation) for citation in stored["citations"])
-            completed = _completed(request, stored["message_id"], stored["text"], citations)
+        completed = _stored(request, stored) if stored else await self._answer(record, request)
         await self.outbox.emit(CHAT_EVENTS, record, [(completed, None)])
 
     async def give_up(self, record: Record, failure: Failure) -> None:
@@ -64,6 +60,9 @@ class AnswerStage(Stage):
         await self.outbox.emit(CHAT_EVENTS, record, [(failed, None)])
 
     async def _answer(self, record: Record, request: ChatRequested) -> ChatCompleted:
+        # First and by itself: also a question that gets no answer was asked.
+        async with self._pool.acquire() as connection, connection.transaction():
+            await self._add_message(connection, request, "user", request.message, (), record.at)
         passages = await self._retrieve(request)
         history = [
             Turn(role=message["role"], text=message["text"])
@@ -71,22 +70,17 @@ class AnswerStage(Stage):
                 self._pool, request.tenant_id, request.conversation_id, before=record.at, limit=HISTORY_MESSAGES_MAX
             )
         ]
-        raw = ""
+        citer = Citer(request.message, passages)
         told: list[str] = []
-        async with aclosing(self._answerer.answer(request.message, passages, history)) as pieces:
+        async with aclosing(bounded(self._answerer.answer(request.message, passages, history))) as pieces:
             async for piece in pieces:
-                raw += piece
-                await self._tell(record, request, told, cite(settled(raw), request.message, passages)[0])
-        answer, citations = cite(raw, request.message, passages)
-        await self._tell(record, request, told, answer)
-        message_id = await self._store(record, request, answer, citations)
-        return _completed(request, message_id, answer, citations)
+                await self._tell(record, request, told, citer.feed(piece))
+        await self._tell(record, request, told, citer.end())
+        return await self._store(record, request, "".join(told), citer.citations)
 
-    async def _tell(self, record: Record, request: ChatRequested, told: list[str], answer: str) -> None:
-        """Send what an answer, its markers numbered as in the end, has more than was told."""
-        before = "".join(told)
-        text = answer.removeprefix(before)
-        if not text or not answer.startswith(before):
+    async def _tell(self, record: Record, request: ChatRequested, told: list[str], text: str) -> None:
+        """Send what more there is of an answer."""
+        if not text:
             return
         delta = ChatDelta(
             tenant_id=request.tenant_id,
@@ -112,9 +106,12 @@ class AnswerStage(Stage):
         )
         return [_passage(row) for row in rows]
 
-    async def _store(self, record: Record, request: ChatRequested, answer: str, citations: tuple[Citation, ...]) -> str:
+    async def _store(
+        self, record: Record, request: ChatRequested, answer: str, citations: tuple[Citation, ...]
+    ) -> ChatCompleted:
+        """Keep an answer and tell it as it is kept: that of another worker, if one was first with this record."""
         async with self._pool.acquire() as connection, connection.transaction():
-            await positions.advance(
+            first = await positions.advance(
                 connection,
                 tenant_id=request.tenant_id,
                 group=self.group,
@@ -122,23 +119,37 @@ class AnswerStage(Stage):
                 partition=record.partition,
                 position=record.position,
             )
-            message_id = ""
-            # The answer's time is the question's plus a moment: both are the same on every run over this record.
-            for role, text, quoted, at in (
-                ("user", request.message, (), record.at),
-                ("assistant", answer, citations, record.at + timedelta(microseconds=1)),
-            ):
-                message_id = await conversations.add_message(
-                    connection,
-                    tenant_id=request.tenant_id,
-                    conversation_id=request.conversation_id,
-                    request_id=request.request_id,
-                    role=role,
-                    text=text,
-                    citations=quoted,
-                    at=at,
+            if not first:
+                stored = await conversations.answer_to(
+                    connection, request.tenant_id, request.conversation_id, request.request_id
                 )
-        return message_id
+                # The place may also have been passed without one: this question was given up, a later one answered.
+                if stored:
+                    return _stored(request, stored)
+            # The question's time plus a moment, so that it is the same on every run over this record.
+            at = record.at + timedelta(microseconds=1)
+            message_id = await self._add_message(connection, request, "assistant", answer, citations, at)
+        return _completed(request, message_id, answer, citations)
+
+    async def _add_message(
+        self,
+        connection: Connection,
+        request: ChatRequested,
+        role: str,
+        text: str,
+        citations: Sequence[Citation],
+        at: datetime,
+    ) -> str:
+        return await conversations.add_message(
+            connection,
+            tenant_id=request.tenant_id,
+            conversation_id=request.conversation_id,
+            request_id=request.request_id,
+            role=role,
+            text=text,
+            citations=citations,
+            at=at,
+        )
 
 
 def _passage(row: asyncpg.Record) -> Passage:
@@ -152,7 +163,12 @@ def _passage(row: asyncpg.Record) -> Passage:
         start=row["start_char"],
         end=row["end_char"],
         text=row["text"],
+        places=tuple(map(Place.model_validate, row["places"])),
     )
+
+
+def _stored(request: ChatRequested, row: asyncpg.Record) -> ChatCompleted:
+    return _completed(request, row["message_id"], row["text"], tuple(map(Citation.model_validate, row["citations"])))
 
 
 def _completed(request: ChatRequested, message_id: str, answer: str, citations: tuple[Citation, ...]) -> ChatCompleted:

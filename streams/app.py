@@ -9,9 +9,10 @@ import faust
 from faust.types import TP, EventT, StreamT
 
 from schemas.broker import BrokerSettings
+from streams.lanes import Ack, Lanes
 from streams.record import Record
 from streams.settings import WorkerSettings
-from streams.stage import Ack, Lanes, Stage
+from streams.stage import Stage
 
 MAX_POLL_RECORDS = 64
 PREFETCHED_EVENTS_MAX = 32

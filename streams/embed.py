@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from db import chunks
+from db import chunks, processing
 from db.pool import Pool
 from engine.embed import Embedder
 from schemas.events import (
@@ -21,7 +21,7 @@ from schemas.events import (
 from schemas.topics import CHUNKED, EMBEDDED
 from schemas.wire import VECTOR_TYPE, decode
 from streams import metrics
-from streams.outbox import Outbox
+from streams.outbox import Outbox, failed_event
 from streams.record import Record
 from streams.stage import Stage
 
@@ -42,10 +42,11 @@ class EmbedStage(Stage):
         self._pool = pool
 
     async def handle(self, records: Sequence[Record]) -> None:
-        """Embed the batches, pass the rest on, all in their order."""
-        events = [_read(record) for record in records]
-        vectors = await self._vectors([event for event in events if isinstance(event, DocumentChunked)])
-        for record, event in zip(records, events, strict=True):
+        """Embed the batches, pass the rest on, all in their order; nobody wants more of a revision that has failed."""
+        read = [(record, _read(record)) for record in records]
+        wanted = [(record, event) for record, event in read if not await self._has_failed(event)]
+        vectors = await self._vectors([event for _, event in wanted if isinstance(event, DocumentChunked)])
+        for record, event in wanted:
             if isinstance(event, DocumentChunked):
                 await self._emit(record, event, vectors)
             else:
@@ -53,11 +54,13 @@ class EmbedStage(Stage):
 
     async def give_up(self, record: Record, failure: Failure) -> None:
         """Send the failure down the line; the revision's other batches are ignored there."""
-        event = _read(record)
-        failed = DocumentFailed(
-            tenant_id=event.tenant_id, document_id=event.document_id, origin=event.origin, error=failure
+        if failed := failed_event(record, failure):
+            await self.outbox.emit(EMBEDDED, record, [(failed, None)])
+
+    async def _has_failed(self, event: Chunked) -> bool:
+        return isinstance(event, DocumentChunked) and await processing.has_failed(
+            self._pool, event.tenant_id, event.document_id, event.revision
         )
-        await self.outbox.emit(EMBEDDED, record, [(failed, None)])
 
     async def _vectors(self, batches: Sequence[DocumentChunked]) -> dict[tuple[str, str], NDArray[np.float16]]:
         """The vector of each content, by tenant and content hash."""

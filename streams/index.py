@@ -13,7 +13,7 @@ import numpy as np
 from db import chunks, documents, positions, processing
 from db.blobs import Blobs
 from db.pool import Connection, Pool
-from schemas.errors import InvalidEvent, MillraceError
+from schemas.errors import MillraceError
 from schemas.events import (
     DocumentEmbedded,
     DocumentFailed,
@@ -24,7 +24,7 @@ from schemas.events import (
 )
 from schemas.topics import EMBEDDED, SUBMITTED
 from schemas.wire import VECTOR_TYPE, decode
-from streams.outbox import Outbox
+from streams.outbox import Outbox, failed_event
 from streams.record import Record
 from streams.stage import Stage
 
@@ -35,6 +35,12 @@ class ChunksMissing(MillraceError):
     """The last batch of a revision arrived, but not all the others."""
 
     type = "chunks-missing"
+
+
+class VectorsMissing(MillraceError):
+    """A batch of chunks came with more or fewer vectors."""
+
+    type = "vectors-missing"
 
 
 class IndexStage(Stage):
@@ -67,14 +73,7 @@ class IndexStage(Stage):
                 else:
                     status = await self._forget(connection, event, unused_blobs)
                 if status and status.state.final:
-                    await positions.advance(
-                        connection,
-                        tenant_id=event.tenant_id,
-                        group=self.group,
-                        topic=SUBMITTED.name,
-                        partition=event.origin.partition,
-                        position=event.origin.position,
-                    )
+                    await self._close(connection, event)
                     statuses.append((record, status))
         for record, status in statuses:
             await self.outbox.publish_status(record, status)
@@ -82,19 +81,25 @@ class IndexStage(Stage):
 
     async def give_up(self, record: Record, failure: Failure) -> None:
         """Record the failure; the revision's remaining batches are ignored."""
-        event, _ = _read(record)
+        event = failed_event(record, failure)
+        if event is None:
+            return
         async with self._pool.acquire() as connection, connection.transaction():
             status = await self._fail(connection, event, failure)
-            await positions.advance(
-                connection,
-                tenant_id=event.tenant_id,
-                group=self.group,
-                topic=SUBMITTED.name,
-                partition=event.origin.partition,
-                position=event.origin.position,
-            )
+            await self._close(connection, event)
         if status:
             await self.outbox.publish_status(record, status)
+
+    async def _close(self, connection: Connection, event: Embedded) -> None:
+        """Note that nothing more comes of the submission that an event began with: reads that wait for it go on."""
+        await positions.advance(
+            connection,
+            tenant_id=event.tenant_id,
+            group=self.group,
+            topic=SUBMITTED.name,
+            partition=event.origin.partition,
+            position=event.origin.position,
+        )
 
     async def _is_new(self, connection: Connection, record: Record, event: Embedded) -> bool:
         return await positions.advance(
@@ -111,7 +116,7 @@ class IndexStage(Stage):
     ) -> DocumentStatus | None:
         """Store a batch; if it closes its revision, publish that and return the new status."""
         if len(binary) != 2 * len(batch.chunks) * batch.dimensions:
-            raise InvalidEvent(f"{len(binary)} bytes are no {len(batch.chunks)} vectors of {batch.dimensions} float16.")
+            raise VectorsMissing(f"{len(binary)} bytes are no {len(batch.chunks)} of {batch.dimensions} float16.")
         tenant_id, document_id, revision = batch.tenant_id, batch.document_id, batch.revision
         visible = await documents.lock(connection, tenant_id, document_id)
         if visible["revision"] >= revision or await processing.has_failed(connection, tenant_id, document_id, revision):
@@ -120,6 +125,7 @@ class IndexStage(Stage):
         await chunks.store(connection, batch, vectors)
         if not batch.last:
             return None
+        await chunks.trim(connection, tenant_id, document_id, revision, batch.chunk_total)
         stored = await chunks.count(connection, tenant_id, document_id, revision)
         if stored != batch.chunk_total:
             raise ChunksMissing(f"{stored} of {batch.chunk_total} are here.")

@@ -1,5 +1,7 @@
 """Parse and chunk: from a submission to batches of chunks, or to the reason why there are none."""
 
+import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +16,6 @@ from schemas.events import (
     DocumentAttributes,
     DocumentChunked,
     DocumentDeleted,
-    DocumentFailed,
     DocumentForgotten,
     DocumentStatus,
     DocumentSubmitted,
@@ -24,7 +25,7 @@ from schemas.events import (
 )
 from schemas.topics import CHUNKED, SUBMITTED
 from schemas.wire import decode
-from streams.outbox import Outbox
+from streams.outbox import Outbox, failed_event
 from streams.parser import Parser
 from streams.record import Record
 from streams.stage import Stage
@@ -40,6 +41,12 @@ class ForeignContent(MillraceError):
     """The event points at content outside its tenant's part of the object store."""
 
     type = "foreign-content"
+
+
+class OtherContent(MillraceError):
+    """The content is not what was submitted."""
+
+    type = "other-content"
 
 
 class ParseStage(Stage):
@@ -70,11 +77,10 @@ class ParseStage(Stage):
 
     async def give_up(self, record: Record, failure: Failure) -> None:
         """Send the failure down the line, so that it takes the place of the chunks."""
-        event = _read(record)
-        failed = DocumentFailed(
-            tenant_id=event.tenant_id, document_id=event.document_id, origin=record.origin, error=failure
-        )
-        await self.outbox.emit(CHUNKED, record, [(failed, None)])
+        if partition_of(record.key or b"") != record.partition:
+            return  # order holds only where the key belongs, and so does what is said of its document
+        if failed := failed_event(record, failure, record.origin):
+            await self.outbox.emit(CHUNKED, record, [(failed, None)])
 
     async def _parse(self, record: Record, event: DocumentSubmitted) -> None:
         await self.outbox.report(record, _status(record, event, State.PARSING))
@@ -119,14 +125,26 @@ class ParseStage(Stage):
     @asynccontextmanager
     async def _content(self, record: Record, event: DocumentSubmitted) -> AsyncIterator[tuple[str, Path]]:
         match event.content:
-            case BlobContent(key=key):
+            case BlobContent(key=key) as content:
                 if not key.startswith(f"{event.tenant_id}/"):
                     raise ForeignContent(key)
+                async with self._blobs.as_file(key) as path:
+                    await asyncio.to_thread(_compare, path, content)
             case text:
                 key = f"{event.tenant_id}/originals/{event.document_id}/{record.position}"
                 await self._blobs.put(key, text.text.encode())
         async with self._blobs.as_file(key) as path:
             yield key, path
+
+
+def _compare(path: Path, content: BlobContent) -> None:
+    """Hold a file against what its submission says of it. Raises `OtherContent`."""
+    if (size_bytes := path.stat().st_size) != content.size_bytes:
+        raise OtherContent(f"{size_bytes} bytes, where {content.size_bytes} were submitted.")
+    if content.sha256 is not None:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != content.sha256:
+                raise OtherContent("Its SHA-256 is another one.")
 
 
 def partition_of(key: bytes) -> int:

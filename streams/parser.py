@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from pebble import ProcessExpired, ProcessPool
 
 from engine.chunk import ChunkSettings, chunk
@@ -16,6 +17,8 @@ from engine.parse import ParseLimits, parse
 from schemas.errors import MillraceError
 from schemas.events import Chunk
 from streams.settings import WorkerSettings
+
+log = structlog.get_logger()
 
 PR_SET_PDEATHSIG = 1
 TASKS_PER_PROCESS = 200
@@ -49,6 +52,17 @@ class Parser:
 
     async def parse(self, path: Path, media_type: str) -> "Parsed":
         """Parse and chunk a file. Raises what `engine.parse` raises, and `ParserCrashed`."""
+        try:
+            return await self._try(path, media_type)
+        except ProcessExpired as first:
+            # Somebody may have ended the process for reasons of their own; twice, and it is the document.
+            log.warning("parser ended", exitcode=first.exitcode)
+        try:
+            return await self._try(path, media_type)
+        except ProcessExpired as error:
+            raise ParserCrashed(f"Its process ended with {error.exitcode}.") from error
+
+    async def _try(self, path: Path, media_type: str) -> "Parsed":
         future = self._pool.schedule(
             parse_and_chunk, (path, media_type, self._limits, self._chunking), timeout=self._timeout_s
         )
@@ -56,8 +70,6 @@ class Parser:
             return await asyncio.wrap_future(future)
         except TimeoutError:
             raise ParserCrashed(f"It took more than {self._timeout_s:g} s.") from None
-        except ProcessExpired as error:
-            raise ParserCrashed(f"Its process ended with {error.exitcode}.") from error
 
     async def close(self) -> None:
         """End the processes."""

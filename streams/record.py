@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from schemas.events import Origin
 from schemas.position import position_of
-from schemas.trace import child_of
+from schemas.trace import child_of, trace_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,24 @@ class Record:
     def at(self) -> datetime:
         """When it was written."""
         return datetime.fromtimestamp(self.timestamp_ms / 1_000, UTC)
+
+    @property
+    def ids(self) -> tuple[str, str]:
+        """Tenant and document (or conversation) as the key says them; empty where it says nothing of the kind."""
+        tenant_id, _, subject_id = (self.key or b"").decode(errors="replace").partition("/")
+        return tenant_id, subject_id
+
+    def about(self) -> dict[str, str | int]:
+        """What a log line needs to say which record it is about."""
+        tenant_id, subject_id = self.ids
+        return {
+            "tenant_id": tenant_id,
+            "subject_id": subject_id,
+            "trace_id": trace_id(self.traceparent),
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.offset,
+        }
 
     @property
     def traceparent(self) -> str:

@@ -12,7 +12,9 @@ class WorkerSettings(BaseSettings):
     parse_processes: int = Field(default=2, ge=1, description="Processes that parse documents, per parse worker.")
     parse_timeout_s: float = Field(default=300, gt=0, description="Seconds that parsing one document may take.")
     attempts_max: int = Field(
-        default=5, ge=1, description="Tries of an event against a failing service before it goes to the dead letter."
+        default=60,
+        ge=1,
+        description="Tries against a failing embedder or object store (about 14 minutes) before the dead letter.",
     )
     session_timeout_s: float = Field(
         default=10, ge=6, le=30, description="Seconds after which a silent worker's partitions go to another one."

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import cached_property
 
 import faust
@@ -18,7 +18,8 @@ from engine.embed import Embedder, EmbedderSettings
 from engine.embedders import create_embedder
 from engine.parse import ParseLimits
 from schemas.broker import BrokerSettings, cluster_id, producer
-from schemas.errors import MillraceError
+from schemas.errors import BrokerUnavailable, MillraceError
+from schemas.topics import GROUP_OF_STAGE
 from streams.answer import AnswerStage
 from streams.app import create_app
 from streams.embed import EmbedStage
@@ -33,7 +34,10 @@ from streams.stage import Stage
 
 log = structlog.get_logger()
 
-STAGES = ("parse", "embed", "index", "answer")
+ANSWER_ATTEMPTS_MAX = 5
+"""Somebody waits for an answer: seconds, not minutes."""
+LOOK_AT_CLUSTER_S = 15
+STAGES = tuple(GROUP_OF_STAGE)
 
 
 class WorkerStopped(MillraceError):
@@ -43,18 +47,24 @@ class WorkerStopped(MillraceError):
     hint = "The log says why; a restart goes on where it stopped."
 
 
+class ClusterChanged(MillraceError):
+    """Kafka is another cluster than when the worker started."""
+
+    type = "cluster-changed"
+    hint = "Its data was wiped, or the address leads elsewhere now; a restart begins its positions anew."
+
+
 class Workshop:
     """Makes stages, and what they need once each: a worker that only indexes loads no embedder."""
 
-    def __init__(self, stack: AsyncExitStack, settings: WorkerSettings, pool: Pool, outbox: Outbox) -> None:
+    def __init__(
+        self, stack: AsyncExitStack, settings: WorkerSettings, pool: Pool, outbox: Outbox, blobs: Blobs
+    ) -> None:
         self._stack = stack
         self._settings = settings
         self._pool = pool
         self._outbox = outbox
-
-    @cached_property
-    def _blobs(self) -> Blobs:
-        return Blobs(BlobSettings())
+        self._blobs = blobs
 
     @cached_property
     def _embedder(self) -> Embedder:
@@ -79,7 +89,9 @@ class Workshop:
                 self._stack.push_async_callback(answerer.aclose)
                 months = asyncio.create_task(keep_months_ahead(self._pool), name="months")
                 self._stack.callback(months.cancel)
-                return AnswerStage(*common, answerer=answerer, embedder=self._embedder, pool=self._pool)
+                return AnswerStage(
+                    self._outbox, ANSWER_ATTEMPTS_MAX, answerer=answerer, embedder=self._embedder, pool=self._pool
+                )
         raise ValueError(f"no stage {name!r}; there are {', '.join(STAGES)}")
 
 
@@ -89,11 +101,13 @@ async def run_worker(names: Sequence[str], stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         pool = await connect(DatabaseSettings())
         stack.push_async_callback(close, pool)
-        epoch = await positions.epoch_of(pool, await cluster_id(broker))
+        cluster = await cluster_id(broker)
+        epoch = await positions.epoch_of(pool, cluster)
         kafka = producer(broker)
         await kafka.start()
         stack.push_async_callback(kafka.stop)
-        workshop = Workshop(stack, settings, pool, Outbox(kafka, pool))
+        blobs = Blobs(BlobSettings())
+        workshop = Workshop(stack, settings, pool, Outbox(kafka, pool, blobs), blobs)
         apps = [create_app(workshop.stage(name), epoch, broker, settings) for name in names]
         if settings.port:
             await stack.enter_async_context(serve_health(settings.host, settings.port, apps))
@@ -101,14 +115,25 @@ async def run_worker(names: Sequence[str], stop: asyncio.Event) -> None:
             stack.push_async_callback(app.stop)
         await asyncio.gather(*(app.start() for app in apps))
         log.info("worker ready", stages=list(names))
-        await _until_stopped(apps, stop)
+        await _until_stopped(apps, stop, asyncio.create_task(_until_changed(broker, cluster)))
 
 
-async def _until_stopped(apps: Sequence[faust.App], stop: asyncio.Event) -> None:
+async def _until_changed(broker: BrokerSettings, cluster: str) -> None:
+    """Raise `ClusterChanged` when Kafka is another one: its offsets begin anew, and would pass for stored already."""
+    while True:
+        await asyncio.sleep(LOOK_AT_CLUSTER_S)
+        with suppress(BrokerUnavailable):
+            if await cluster_id(broker) != cluster:
+                raise ClusterChanged
+
+
+async def _until_stopped(apps: Sequence[faust.App], stop: asyncio.Event, changed: asyncio.Task[None]) -> None:
     told = asyncio.create_task(stop.wait())
     ended = [asyncio.create_task(app.wait_until_stopped()) for app in apps]
-    await asyncio.wait([told, *ended], return_when=asyncio.FIRST_COMPLETED)
-    for task in (told, *ended):
+    await asyncio.wait([told, changed, *ended], return_when=asyncio.FIRST_COMPLETED)
+    if changed.done():
+        await changed
+    for task in (told, changed, *ended):
         task.cancel()
     if not stop.is_set():
         crashed = [str(app.crash_reason) for app in apps if app.crashed]

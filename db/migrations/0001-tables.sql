@@ -25,7 +25,8 @@ CREATE TABLE documents (
 );
 
 -- Chunks of the visible revision, and of the one being indexed; a row counts only while its revision is its document's.
--- text is document_text[start_char:end_char], headings the heading path, one a line.
+-- text is document_text[start_char:end_char], headings the heading path, one a line. Both page and headings are those of
+-- the chunk's beginning; places are where in it others begin, as {start, page, heading_path}.
 CREATE TABLE document_chunks (
     tenant_id    text NOT NULL,
     document_id  text NOT NULL,
@@ -37,6 +38,7 @@ CREATE TABLE document_chunks (
     token_count  integer NOT NULL,
     content_hash text NOT NULL,
     headings     text NOT NULL,
+    places       jsonb NOT NULL,
     text         text NOT NULL,
     embedder     text NOT NULL,
     embedding    halfvec NOT NULL,

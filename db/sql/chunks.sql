@@ -1,7 +1,13 @@
--- name: clear_from!
--- Remove what an earlier, interrupted run of the pipeline stored of a revision from a batch on: it comes again.
+-- name: clear_batch!
+-- Remove what an earlier, interrupted run of the pipeline stored in the place of a batch.
 DELETE FROM document_chunks
-WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision AND ordinal >= :first_ordinal;
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision
+  AND ordinal BETWEEN :first_ordinal AND :last_ordinal;
+
+-- name: trim!
+-- Remove what an earlier run that made more chunks left behind the last one.
+DELETE FROM document_chunks
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision AND ordinal >= :chunk_total;
 
 -- name: count_chunks$
 -- How many chunks of a revision are stored.

@@ -76,7 +76,8 @@ page AS (
     OFFSET :offset LIMIT :limit
 )
 SELECT c.document_id, c.ordinal, p.score::float8 AS score, p.vector_rank, p.text_rank, c.revision, c.title, c.filename,
-       c.media_type, c.collection, c.tags, c.metadata, c.page, c.start_char, c.end_char, c.headings, c.text,
+       c.media_type, c.collection, c.tags, c.metadata, c.page, c.start_char, c.end_char, c.headings, c.places,
+       c.text,
        -- Marks are control characters, which no stored text contains.
        CASE WHEN highlighted.words IS NULL THEN c.text ELSE
            ts_headline('english', c.text, highlighted.words, E'HighlightAll=true, StartSel=\x02, StopSel=\x03')

@@ -2,11 +2,12 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
+import orjson
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -68,10 +69,10 @@ async def chat(state: StateOf, tenant: Tenant, traceparent: Traceparent, request
         filters=request.filters,
     )
     answers = _ask(state, event, traceparent)
+    # Asked before a response begins, so that a broker that is away is a problem and no broken stream.
+    await anext(answers)
     if request.stream:
-        # Asked before the response begins, so that a broker that is away is a problem and no broken stream.
-        first = await anext(answers)
-        return EventSourceResponse(_stream(first, answers))
+        return EventSourceResponse(_stream(event, answers))
     async with aclosing(answers):
         async for answer in answers:
             if isinstance(answer, ChatCompleted):
@@ -86,10 +87,14 @@ async def chat(state: StateOf, tenant: Tenant, traceparent: Traceparent, request
     raise AnswerTimeout
 
 
-async def _ask(state: State, event: ChatRequested, traceparent: str) -> AsyncGenerator[ChatAnswer]:
-    """Publish a question and give what comes back, up to its end. Raises `AnswerTimeout` and `BrokerUnavailable`."""
+async def _ask(state: State, event: ChatRequested, traceparent: str) -> AsyncGenerator[ChatAnswer | None]:
+    """Publish a question, give None once that is done, and then what comes back, up to its end.
+
+    Raises `BrokerUnavailable`, then `AnswerTimeout`.
+    """
     with state.hub.chat(event.tenant_id, event.request_id) as subscription:
         await state.publish(CHAT_REQUESTED, event, traceparent)
+        yield None
         deadline = asyncio.get_running_loop().time() + state.settings.answer_timeout_s
         while True:
             try:
@@ -104,18 +109,29 @@ async def _ask(state: State, event: ChatRequested, traceparent: str) -> AsyncGen
                 return
 
 
-async def _stream(first: ChatAnswer, rest: AsyncIterator[ChatAnswer]) -> AsyncIterator[ServerSentEvent]:
-    yield _event(first)
-    try:
-        async for answer in rest:
-            yield _event(answer)
-    except AnswerTimeout as error:
-        yield ServerSentEvent(event="failed", data=f'{{"type":"{error.type}"}}')
+async def _stream(
+    question: ChatRequested, answers: AsyncGenerator[ChatAnswer | None]
+) -> AsyncGenerator[ServerSentEvent]:
+    async with aclosing(answers):
+        try:
+            async for answer in answers:
+                if isinstance(answer, ChatFailed):
+                    yield _failed(question, answer.error.type, answer.error.message)
+                elif answer is not None:
+                    name = "delta" if isinstance(answer, ChatDelta) else "completed"
+                    data = answer.model_dump_json(exclude={"tenant_id"}, exclude_none=True)
+                    yield ServerSentEvent(event=name, data=data)
+        except AnswerTimeout as error:
+            yield _failed(question, error.type, str(error))
 
 
-def _event(answer: ChatAnswer) -> ServerSentEvent:
-    name = {ChatDelta: "delta", ChatCompleted: "completed", ChatFailed: "failed"}[type(answer)]
-    return ServerSentEvent(event=name, data=answer.model_dump_json(exclude={"tenant_id"}, exclude_none=True))
+def _failed(question: ChatRequested, error_type: str, message: str) -> ServerSentEvent:
+    data = {
+        "conversation_id": question.conversation_id,
+        "request_id": question.request_id,
+        "error": {"type": error_type, "message": message},
+    }
+    return ServerSentEvent(event="failed", data=orjson.dumps(data).decode())
 
 
 @router.get(

@@ -10,13 +10,14 @@ from pydantic import ValidationError
 from sse_starlette import EventSourceResponse
 
 from db import chunks, documents
-from engine.errors import EmptyDocument, UnsupportedMediaType
+from db.errors import BlobMissing, BlobsUnavailable
+from engine.errors import UnsupportedMediaType
 from gateway.documents import service
 from gateway.documents.events import progress_events
 from gateway.documents.models import Accepted, ChunkOut, ChunkPage, Document, DocumentPage, Status, TextDocument
 from gateway.documents.service import DocumentNotFound, NotIndexedYet
-from gateway.documents.upload import Upload
-from gateway.problems import BodyTooLarge, InvalidCursor, InvalidRequest, responses
+from gateway.documents.upload import EmptyFile, Upload
+from gateway.problems import BodyTooLarge, InvalidCursor, InvalidRequest, Overloaded, responses
 from gateway.state import AFTER_POSITION_ERRORS, POSITION_HEADER, AfterPosition, StateOf, Tenant, Traceparent
 from schemas.errors import BrokerUnavailable
 from schemas.events import DocumentId, DocumentSubmitted, State, Tag
@@ -45,6 +46,7 @@ UPLOAD_BODY: dict[str, Any] = {
                     "tags": {"type": "string", "description": "Comma-separated, or the field several times."},
                     "metadata": {"type": "string", "description": "A JSON object."},
                     "media_type": {"type": "string", "description": "If the file's own is not right."},
+                    "filename": {"type": "string", "description": "If the file's own is not right."},
                 },
             }
         },
@@ -58,7 +60,7 @@ UPLOAD_BODY: dict[str, Any] = {
     status_code=202,
     response_model=Accepted,
     summary="Add a document, or a new revision of one",
-    responses=responses(BodyTooLarge, UnsupportedMediaType, EmptyDocument, BrokerUnavailable),
+    responses=responses(BodyTooLarge, UnsupportedMediaType, EmptyFile, BlobsUnavailable, BrokerUnavailable, Overloaded),
     openapi_extra={"requestBody": UPLOAD_BODY},
 )
 async def add_document(
@@ -69,6 +71,7 @@ async def add_document(
     The answer comes once Kafka has acknowledged the document: from then on it is never lost, and ends indexed or failed
     with a reason. Follow `status_url` or `events_url`, or give `position` to a read.
     """
+    state.refuse_overload()
     if request.headers.get("content-type", "").startswith("application/json"):
         event = await _text_document(request, state, tenant)
     else:
@@ -134,8 +137,8 @@ async def get_document(state: StateOf, tenant: Tenant, document_id: DocumentIdPa
     responses=responses(*AFTER_POSITION_ERRORS, DocumentNotFound),
 )
 async def get_status(state: StateOf, tenant: Tenant, document_id: DocumentIdPath) -> Status:
-    """State, progress and, if it failed, why."""
-    return Status.of(await service.existing(state, tenant, document_id))
+    """State, progress and, if it failed, why; `deleted` for a document that was."""
+    return Status.of(await service.known(state, tenant, document_id))
 
 
 @router.get(
@@ -147,7 +150,7 @@ async def get_status(state: StateOf, tenant: Tenant, document_id: DocumentIdPath
 )
 async def follow_document(state: StateOf, tenant: Tenant, document_id: DocumentIdPath) -> EventSourceResponse:
     """The document's state now, then every change, until its newest revision is indexed, failed or deleted."""
-    await service.existing(state, tenant, document_id)
+    await service.known(state, tenant, document_id)
     return EventSourceResponse(progress_events(state, tenant, document_id))
 
 
@@ -156,7 +159,7 @@ async def follow_document(state: StateOf, tenant: Tenant, document_id: DocumentI
     summary="Get a document's content",
     response_class=StreamingResponse,
     dependencies=[AfterPosition],
-    responses=responses(*AFTER_POSITION_ERRORS, DocumentNotFound, NotIndexedYet)
+    responses=responses(*AFTER_POSITION_ERRORS, DocumentNotFound, NotIndexedYet, BlobMissing, BlobsUnavailable)
     | {200: {"description": "The content.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}},
 )
 async def get_content(
@@ -169,17 +172,13 @@ async def get_content(
     ] = "original",
 ) -> StreamingResponse:
     """The visible revision's bytes as they were sent, or its extracted text."""
-    row = await service.existing(state, tenant, document_id)
-    if row["blob_key"] is None:
-        raise NotIndexedYet(document_id)
+    row, parts = await service.content(state, tenant, document_id, "text_key" if form == "text" else "blob_key")
     if form == "text":
-        return StreamingResponse(
-            await state.blobs.stream(row["text_key"]), media_type="text/plain; charset=utf-8", headers=NOSNIFF
-        )
+        return StreamingResponse(parts, media_type="text/plain; charset=utf-8", headers=NOSNIFF)
     # As an attachment: a page that somebody uploaded must not run in this origin.
     name = quote(row["filename"] or document_id, safe="")
     return StreamingResponse(
-        await state.blobs.stream(row["blob_key"]),
+        parts,
         media_type=row["media_type"],
         headers=NOSNIFF | {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"},
     )
@@ -193,7 +192,7 @@ NOSNIFF = {"X-Content-Type-Options": "nosniff"}
     response_model=ChunkPage,
     summary="List a document's chunks",
     dependencies=[AfterPosition],
-    responses=responses(*AFTER_POSITION_ERRORS, DocumentNotFound),
+    responses=responses(*AFTER_POSITION_ERRORS, DocumentNotFound, InvalidCursor),
 )
 async def list_chunks(
     state: StateOf,
@@ -225,7 +224,9 @@ async def list_chunks(
 async def delete_document(
     response: Response, state: StateOf, tenant: Tenant, traceparent: Traceparent, document_id: DocumentIdPath
 ) -> Accepted:
-    """Forget the document, its chunks and its content. A read that carries `position` does not see it any more."""
+    """Forget the document, its chunks and its content. A read that carries `position` does not see it any more;
+    `status_url` and `events_url` say when it is `deleted`.
+    """
     accepted, place = await service.delete(state, tenant, document_id, traceparent)
     response.headers[POSITION_HEADER] = place.token()
     return accepted

@@ -1,12 +1,14 @@
 """What the document operations share."""
 
 import uuid
+from collections.abc import AsyncIterator
+from typing import Literal
 
 import asyncpg
 import structlog
 
 from db import documents, processing
-from db.errors import OUTAGES
+from db.errors import OUTAGES, BlobMissing
 from gateway.documents.models import Accepted, TextDocument
 from gateway.state import State
 from schemas.errors import MillraceError
@@ -43,18 +45,7 @@ async def submit(state: State, event: DocumentSubmitted, traceparent: str) -> tu
     structlog.contextvars.bind_contextvars(document_id=event.document_id)
     place = await state.publish(SUBMITTED, event, traceparent)
     # The stages will say the same in a moment; said here too, the status URL answers from the first moment on.
-    await _report(
-        state,
-        DocumentStatus(
-            tenant_id=event.tenant_id,
-            document_id=event.document_id,
-            origin=Origin(partition=place.partition, position=place.position),
-            state=DocumentState.RECEIVED,
-            filename=event.filename,
-            title=event.title,
-            media_type=event.media_type,
-        ),
-    )
+    await _report_received(state, event, place, filename=event.filename, title=event.title, media_type=event.media_type)
     return _accepted(event.document_id, place), place
 
 
@@ -76,19 +67,54 @@ async def delete(state: State, tenant_id: str, document_id: str, traceparent: st
     await existing(state, tenant_id, document_id)
     event = DocumentDeleted(tenant_id=tenant_id, document_id=document_id)
     place = await state.publish(SUBMITTED, event, traceparent)
+    await _report_received(state, event, place)
     return _accepted(document_id, place), place
 
 
 async def existing(state: State, tenant_id: str, document_id: str) -> asyncpg.Record:
     """A document's row. Raises `DocumentNotFound`, also for one that was deleted."""
-    structlog.contextvars.bind_contextvars(document_id=document_id)
-    row = await documents.get(state.pool, tenant_id, document_id)
-    if row is None or row["state"] == DocumentState.DELETED:
+    row = await known(state, tenant_id, document_id)
+    if row["state"] == DocumentState.DELETED:
         raise DocumentNotFound(document_id)
     return row
 
 
-async def _report(state: State, status: DocumentStatus) -> None:
+async def known(state: State, tenant_id: str, document_id: str) -> asyncpg.Record:
+    """A document's row, also if it was deleted: its tombstone says so. Raises `DocumentNotFound`."""
+    structlog.contextvars.bind_contextvars(document_id=document_id)
+    row = await documents.get(state.pool, tenant_id, document_id)
+    if row is None:
+        raise DocumentNotFound(document_id)
+    return row
+
+
+async def content(
+    state: State, tenant_id: str, document_id: str, key: Literal["blob_key", "text_key"]
+) -> tuple[asyncpg.Record, AsyncIterator[bytes]]:
+    """A document's row and one of its blobs. Raises `DocumentNotFound`, `NotIndexedYet` and what blobs raise."""
+    row = await existing(state, tenant_id, document_id)
+    if row[key] is None:
+        raise NotIndexedYet(document_id)
+    try:
+        return row, await state.blobs.stream(row[key])
+    except BlobMissing:
+        # A newer revision may have taken its place since, and its blobs with it.
+        newer = await existing(state, tenant_id, document_id)
+        if newer[key] in {None, row[key]}:
+            raise
+        return newer, await state.blobs.stream(newer[key])
+
+
+async def _report_received(
+    state: State, event: DocumentSubmitted | DocumentDeleted, place: Position, **known_of_it: str | None
+) -> None:
+    status = DocumentStatus(
+        tenant_id=event.tenant_id,
+        document_id=event.document_id,
+        origin=Origin(partition=place.partition, position=place.position),
+        state=DocumentState.RECEIVED,
+        **known_of_it,
+    )
     try:
         await processing.report(state.pool, status)
     except (OSError, *OUTAGES, asyncpg.PostgresError) as error:

@@ -10,9 +10,10 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from pydantic import ValidationError
 
 from db.blobs import Blobs
-from engine.errors import EmptyDocument, UnsupportedMediaType
+from engine.errors import UnsupportedMediaType
 from engine.parse import SUPPORTED_MEDIA_TYPES, media_type_of
 from gateway.problems import BodyTooLarge, InvalidRequest
+from schemas.errors import MillraceError
 from schemas.events import BlobContent, DocumentAttributes, DocumentId
 
 FORM_BYTES_MAX = 65_536
@@ -20,10 +21,17 @@ FORM_BYTES_MAX = 65_536
 PARTS_MAX = 100
 HEADER_BYTES_MAX = 4_096
 """One header line of a part: room for a file's name, however it is escaped."""
+SUPPORTED = ", ".join(sorted(SUPPORTED_MEDIA_TYPES))
 UNSPECIFIC_MEDIA_TYPES = {"", "application/octet-stream", "binary/octet-stream"}
 """What clients send when they do not know; then the name's ending tells."""
 
 Events = AsyncIterator[MultipartSegment | bytes | None]
+
+
+class EmptyFile(MillraceError):
+    """The file is empty."""
+
+    type = "empty-file"
 
 
 class UploadForm(DocumentAttributes):
@@ -46,17 +54,17 @@ class Upload:
     async def receive(self, request: Request) -> tuple[UploadForm, BlobContent]:
         """Store the file and read the form beside it.
 
-        Raises `InvalidRequest`, `BodyTooLarge`, `EmptyDocument` or `UnsupportedMediaType`; then nothing stays stored.
+        Raises `InvalidRequest`, `BodyTooLarge`, `EmptyFile` or `UnsupportedMediaType`; then nothing stays stored.
         """
         try:
             await self._read(request)
             if self._size_bytes is None:
                 raise InvalidRequest("There is no part named 'file'.")
             if self._size_bytes == 0:
-                raise EmptyDocument(self._form["filename"])
+                raise EmptyFile(self._form["filename"])
             form = UploadForm.model_validate({"document_id": uuid.uuid4().hex} | self._form)
             if form.media_type not in SUPPORTED_MEDIA_TYPES:
-                raise UnsupportedMediaType(form.media_type)
+                raise UnsupportedMediaType(f"{form.media_type}; those that can: {SUPPORTED}.")
         except ValidationError as error:
             await self.discard()
             first = error.errors(include_url=False, include_context=False)[0]

@@ -2,7 +2,7 @@
 
 import asyncio
 import glob
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from engine.parse import media_type_of
 from millrace.client import Gateway
-from millrace.ingest import ingest_files
+from millrace.ingest import document_id, ingest_files
 from millrace.settings import CommandSettings
 from millrace.show import citation_line, hit_text
 
@@ -33,15 +33,19 @@ def ingest(
     parallel: Annotated[int, typer.Option(min=1, max=64, help="Uploads at a time.")] = 4,
     wait: Annotated[bool, typer.Option(help="Wait until each is indexed or failed.")] = True,
 ) -> None:
-    """Upload documents and follow them until they are searchable."""
-    files = list(_files(paths))
-    if not files:
+    """Upload documents and follow them until they are searchable.
+
+    A file's document is named after its path from the folder that is given on, or after its folder and its own name, so
+    that what is ingested again becomes a new revision.
+    """
+    ids = dict(_files(paths))
+    if not ids:
         raise typer.BadParameter(f"no file of a supported type in {', '.join(paths)}")
     fields = {name: value for name, value in (("collection", collection), ("tags", ",".join(tag or ()))) if value}
 
     async def run() -> int:
         async with _gateway() as gateway:
-            return await ingest_files(gateway, files, console, parallel=parallel, wait=wait, fields=fields)
+            return await ingest_files(gateway, list(ids), console, parallel=parallel, wait=wait, fields=fields, ids=ids)
 
     if asyncio.run(run()):
         raise typer.Exit(1)
@@ -122,9 +126,12 @@ def _gateway() -> Gateway:
     return Gateway(settings.url, settings.tenant)
 
 
-def _files(paths: Iterable[str]) -> Iterable[Path]:
-    """Every file of a supported type under the paths, once each; a file that is named itself is taken as it is."""
-    seen: set[Path] = set()
+def _files(paths: Iterable[str]) -> Iterator[tuple[Path, str]]:
+    """Every file of a supported type under the paths, once each, with its document's id.
+
+    A file that is named itself is taken as it is.
+    """
+    owners: dict[str, Path] = {}
     for path in paths:
         matches = [Path(match) for match in glob.glob(path, recursive=True)] or [Path(path)]  # noqa: PTH207
         for match in sorted(matches):
@@ -134,7 +141,12 @@ def _files(paths: Iterable[str]) -> Iterable[Path]:
                 found = [match]
             else:
                 raise typer.BadParameter(f"there is no {match}")
+            folder = match.absolute() if match.is_dir() else match.absolute().parent
             for file in found:
-                if file not in seen:
-                    seen.add(file)
-                    yield file
+                # The folder's own name is part of it: two folders may each have a README.
+                own_id = document_id(Path(folder.name, file.absolute().relative_to(folder)).as_posix())
+                owner = owners.setdefault(own_id, file)
+                if owner is file:
+                    yield file, own_id
+                elif not owner.samefile(file):
+                    raise typer.BadParameter(f"{owner} and {file} would be one document; name the folder above both")

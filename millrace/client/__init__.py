@@ -1,6 +1,6 @@
 """The gateway over HTTP, from Python."""
 
-from millrace.client.errors import GatewayError, GatewayUnreachable
+from millrace.client.errors import GatewayError, GatewayUnreachable, StreamBroken
 from millrace.client.gateway import Gateway
 
-__all__ = ["Gateway", "GatewayError", "GatewayUnreachable"]
+__all__ = ["Gateway", "GatewayError", "GatewayUnreachable", "StreamBroken"]

@@ -11,6 +11,13 @@ class GatewayUnreachable(MillraceError):
     transient = True
 
 
+class StreamBroken(GatewayUnreachable):
+    """The gateway ended a stream before its time."""
+
+    type = "stream-broken"
+    hint = None
+
+
 class GatewayError(MillraceError):
     """The gateway refused the request."""
 

@@ -7,14 +7,18 @@ from typing import Any, Self
 
 import httpx
 import orjson
+import stamina
 from httpx_sse import aconnect_sse
 
-from millrace.client.errors import GatewayError, GatewayUnreachable
+from millrace.client.errors import GatewayError, GatewayUnreachable, StreamBroken
+from schemas.events import State
 
 Json = dict[str, Any]
 
 TIMEOUT = httpx.Timeout(60, connect=5, read=180)
 """Uploads and answers take a while; a connection to a gateway that is there does not."""
+FOLLOW_ATTEMPTS_MAX = 6
+"""With stamina's pauses some five seconds: a gateway that starts anew is back by then."""
 
 
 class Gateway:
@@ -59,10 +63,18 @@ class Gateway:
         """Where a document stands."""
         return await self._json("GET", f"/v1/documents/{document_id}/status")
 
-    async def follow(self, document_id: str) -> AsyncIterator[Json]:
-        """A document's states, up to the final one."""
-        async for _, data in self._events("GET", f"/v1/documents/{document_id}/events"):
-            yield data
+    async def follow(self, document_id: str, *, revision: int = 0) -> AsyncIterator[Json]:
+        """A document's states, up to the final one of ``revision`` or a newer one; comes back where a stream broke.
+
+        Raises `StreamBroken` where it broke too often.
+        """
+        async for attempt in stamina.retry_context(on=_may_pass, attempts=FOLLOW_ATTEMPTS_MAX, timeout=None):
+            with attempt:
+                async for _, data in self._events("GET", f"/v1/documents/{document_id}/events"):
+                    yield data
+                    if State(data["state"]).final and data["revision"] >= revision:
+                        return
+                raise StreamBroken(document_id)
 
     async def delete(self, document_id: str) -> Json:
         """Delete a document."""
@@ -75,8 +87,11 @@ class Gateway:
 
     async def ask(self, message: str, **options: Any) -> AsyncIterator[tuple[str, Json]]:
         """Ask, and get the answer's events (``delta``, ``completed``, ``failed``) as they come."""
-        async for event in self._events("POST", "/v1/chat", json={"message": message, "stream": True, **options}):
-            yield event
+        async for name, data in self._events("POST", "/v1/chat", json={"message": message, "stream": True, **options}):
+            yield name, data
+            if name in {"completed", "failed"}:
+                return
+        raise StreamBroken
 
     async def readiness(self) -> Json:
         """What the gateway says of itself, ready or not."""
@@ -108,6 +123,11 @@ class Gateway:
                     yield event.event, orjson.loads(event.data)
         except httpx.TransportError as error:
             raise GatewayUnreachable(str(self._http.base_url)) from error
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed in a moment; a proxy answers with a 5xx while the gateway starts anew."""
+    return isinstance(error, GatewayUnreachable) or (isinstance(error, GatewayError) and error.status >= 500)
 
 
 def _refused(response: httpx.Response) -> GatewayError:

@@ -1,5 +1,6 @@
 """The object store: whole blobs or none, inside its folder."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -91,3 +92,20 @@ async def test_a_store_that_refuses_is_worth_another_attempt(blobs: Blobs, tmp_p
 async def test_a_folder_may_be_given_as_a_url(tmp_path: Path) -> None:
     await Blobs(BlobSettings(url=tmp_path.as_uri())).put(KEY, b"1")
     assert await Blobs(BlobSettings(url=str(tmp_path))).get(KEY) == b"1"
+
+
+async def test_a_stream_that_is_cut_is_an_outage() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nLast-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n")
+        writer.write(b"half")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        blobs = Blobs(BlobSettings(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+        with pytest.raises(BlobsUnavailable) as caught:
+            async for _ in await blobs.stream(KEY):
+                pass
+        assert caught.value.transient

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from db import chunks, documents
 from db.pool import Pool
 from db.search import Mode, search
-from schemas.events import SearchFilters
+from schemas.events import Place, SearchFilters
 from tests.db.rows import EMBEDDER, batch, publish, vector
 
 SLOW_FIXTURES = [HealthCheck.function_scoped_fixture]
@@ -118,6 +118,19 @@ async def test_each_mode_ranks_by_its_own(pool: Pool, library: str) -> None:
     scores = [sum(1 / (60 + rank) for rank in pair if rank) for pair in ranks]
     assert [row["score"] for row in fused] == pytest.approx(scores, abs=1e-6)
     assert scores == sorted(scores, reverse=True)
+
+
+async def test_a_hit_tells_where_in_it_other_pages_begin(pool: Pool, tenant: str) -> None:
+    made = batch(tenant, "d", 1, ["A mill. A pump."])
+    places = (Place(start=8, page=2, heading_path=("Pumps", "Small")), Place(start=10))
+    across = made.model_copy(update={"chunks": (made.chunks[0].model_copy(update={"page": 1, "places": places}),)})
+    async with pool.acquire() as connection:
+        await documents.lock(connection, tenant, "d")
+        await chunks.store(connection, across, np.stack([vector(1)]))
+        await documents.publish(connection, tenant, "d", 1, document=made.document, chunk_count=1)
+    [row] = await find(pool, tenant, "pump")
+    assert row["page"] == 1
+    assert tuple(map(Place.model_validate, row["places"])) == places
 
 
 async def test_words_of_the_headings_are_found(pool: Pool, tenant: str) -> None:

@@ -1,4 +1,5 @@
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
@@ -9,12 +10,13 @@ from engine.answer import (
     AnswererSettings,
     Passage,
     Turn,
+    bounded,
 )
 from engine.answerers import create_answerer
 from engine.cite import cite
 from engine.embed import EmbedderSettings
 from engine.embedders import create_embedder
-from engine.errors import AnswererRefused
+from engine.errors import AnswererRefused, AnswererUnavailable, AnswerTooLong
 from tests.engine.conftest import passage
 
 PASSAGES = [
@@ -81,3 +83,28 @@ async def test_a_short_question_is_asked_together_with_the_one_before(answerer: 
 def test_incomplete_settings_are_refused() -> None:
     with pytest.raises(AnswererRefused, match="MILLRACE_ANSWERER_MODEL"):
         create_answerer(AnswererSettings(kind=AnswererKind.OPENAI), create_embedder(EmbedderSettings()))
+
+
+async def test_an_answer_has_an_end() -> None:
+    closed: list[str] = []
+
+    async def endless(count: int) -> AsyncGenerator[str]:
+        try:
+            for _ in range(count):
+                yield "word "
+            await asyncio.Event().wait()
+        finally:
+            closed.append("yes")
+
+    with pytest.raises(AnswerTooLong, match="more than 100 characters"):
+        [_ async for _ in bounded(endless(1_000), chars_max=100)]
+    with pytest.raises(AnswerTooLong, match=r"not done after 0\.05 s"):
+        [_ async for _ in bounded(endless(3), seconds_max=0.05)]
+    with pytest.raises(AnswererUnavailable):
+        [_ async for _ in bounded(endless(0), seconds_max=0.05)]
+    assert len(closed) == 3
+
+
+async def test_an_answer_within_its_bounds_is_as_it_is(answerer: Answerer) -> None:
+    question = "At which pressure does the relief valve open?"
+    assert [piece async for piece in bounded(answerer.answer(question, PASSAGES, []))] == await ask(answerer, question)

@@ -110,6 +110,31 @@ def test_the_page_is_that_of_the_first_character() -> None:
         assert one.page == one.start // 400 + 1
 
 
+@given(TEXTS, st.integers(1, 300), st.sampled_from([16, 64]))
+@settings(max_examples=100, deadline=None)
+def test_places_lie_inside_and_differ_from_what_was_before(text: str, page_chars: int, tokens_max: int) -> None:
+    pages = tuple(
+        Page(number, start, start + page_chars) for number, start in enumerate(range(0, len(text), page_chars), 1)
+    )
+    for one in chunk(ParsedDocument(text, pages, tuple(markdown_headings(text))), ChunkSettings(tokens_max=tokens_max)):
+        starts = [one.start, *(place.start for place in one.places), one.end]
+        assert all(before < after for before, after in pairwise(starts))
+        held = [(one.page, one.heading_path), *((place.page, place.heading_path) for place in one.places)]
+        assert all(before != after for before, after in pairwise(held))
+        assert one.places == () or held[-1][0] == (one.end - 1) // page_chars + 1
+
+
+def test_the_places_of_a_chunk_over_pages_and_sections() -> None:
+    text = "# One\n\nShort.\n\n# Two\n\n## Below\n\nShort too.\n"
+    pages = (Page(1, 0, 10), Page(2, 10, len(text)))
+    [only] = chunk(ParsedDocument(text, pages, tuple(markdown_headings(text))), ChunkSettings())
+    assert [(place.start, place.page, place.heading_path) for place in only.places] == [
+        (10, 2, ("One",)),
+        # A heading alone belongs to what it heads.
+        (text.index("# Two"), 2, ("Two", "Below")),
+    ]
+
+
 def test_long_paragraphs_are_cut_between_sentences_even_if_wrapped() -> None:
     sentences = [f"Sentence number {n} of the miller says a little more than the one before." for n in range(40)]
     wrapped = ""

@@ -1,11 +1,17 @@
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reportlab.pdfgen.canvas import Canvas
 
 from engine.answer import Passage
-from engine.cite import cite, settled
+from engine.chunk import ChunkSettings, chunk
+from engine.cite import Citer, cite
+from engine.document import Heading, Page, ParsedDocument, ParseLimits
+from engine.parse import parse
+from schemas.events import Place
 from tests.engine.conftest import passage
 
 VALVES = passage(
@@ -113,7 +119,7 @@ def test_quotes_equal_their_spans_and_numbers_run_from_one(
     assert len(spans) == len(citations)
 
 
-@pytest.mark.parametrize("text", ["x " * 20_000, "(" * 20_000, "a." * 20_000])
+@pytest.mark.parametrize("text", ["x " * 20_000, "(" * 20_000, "a." * 20_000, " " * 20_000 + "x", "[1" * 10_000])
 @pytest.mark.timeout(20)
 def test_long_texts_are_cited_in_time(text: str) -> None:
     cite(f"{text} [1]", text, [passage(text)])
@@ -126,9 +132,73 @@ def test_an_answer_that_is_still_coming_is_told_as_it_will_be_in_the_end() -> No
         passage("The wheel turns at seven. The wheel is old.", document_id="wheel", heading_path=()),
     ]
     answer = "The wheel turns at seven [2]. It is old [2][9]. The gate is shut at night [1, 2]!"
-    told = ""
-    for length in range(len(answer) + 1):
-        text, _ = cite(settled(answer[:length]), "", passages)
-        assert text.startswith(told), (told, text)
-        told = text
-    assert told == cite(answer, "", passages)[0]
+    whole = cite(answer, "", passages)
+    for size in range(1, len(answer)):
+        citer = Citer("", passages)
+        told = ""
+        for start in range(0, len(answer), size):
+            told += citer.feed(answer[start : start + size])
+            assert whole[0].startswith(told)
+        assert (told + citer.end(), citer.citations) == whole
+
+
+@given(
+    pieces=st.lists(st.one_of(TEXTS, st.sampled_from(["[", "]", " [1", "2]", ", 3", " ", "[1]"])), max_size=20),
+    texts=st.lists(TEXTS, max_size=3),
+)
+@settings(max_examples=200, deadline=None)
+def test_it_is_the_same_in_pieces(pieces: list[str], texts: list[str]) -> None:
+    passages = [passage(text, document_id=f"d{n}") for n, text in enumerate(texts)]
+    citer = Citer("", passages)
+    told = "".join(map(citer.feed, pieces)) + citer.end()
+    assert (told, citer.citations) == cite("".join(pieces), "", passages)
+
+
+@given(
+    paragraphs=st.lists(st.tuples(st.sampled_from(["", "# ", "## "]), st.integers(0, 40)), min_size=1, max_size=12),
+    page_chars=st.integers(30, 400),
+    tokens_max=st.sampled_from([16, 64, 256]),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_citation_names_the_page_and_the_headings_where_its_quote_begins(
+    paragraphs: list[tuple[str, int]], page_chars: int, tokens_max: int
+) -> None:
+    text, headings = "", []
+    for number, (mark, words) in enumerate(paragraphs):
+        if mark:
+            headings.append(Heading(len(mark) - 1, f"Heading {number}", len(text)))
+            text += f"{mark}Heading {number}\n\n"
+        text += f"Paragraph {number} has {'many ' * words}words. Then comes its sentence {number}b.\n\n"
+    starts = range(0, len(text), page_chars)
+    pages = tuple(Page(n, start, min(start + page_chars, len(text))) for n, start in enumerate(starts, 1))
+    for one in chunk(ParsedDocument(text, pages, tuple(headings)), ChunkSettings(tokens_max=tokens_max)):
+        found = passage(one.text, one.start, page=one.page, heading_path=one.heading_path, places=one.places)
+        for number in map(int, re.findall(r"sentence (\d+)b", one.text)):
+            _, [citation] = cite(f"Then comes its sentence {number}b [1].", "", [found])
+            assert citation.page == citation.start // page_chars + 1
+            above = [heading.title for heading in headings if heading.start <= citation.start]
+            assert citation.heading_path[-1:] == tuple(above[-1:])
+
+
+def test_a_quote_on_the_second_page_of_a_pdf_s_chunk(tmp_path: Path) -> None:
+    path = tmp_path / "two.pdf"
+    canvas = Canvas(str(path))
+    for line in ("The miller opens the gate at dawn.", "The wheel turns until the evening."):
+        canvas.drawString(72, 400, line)
+        canvas.showPage()
+    canvas.save()
+    [one] = chunk(parse(path, "application/pdf", ParseLimits()), ChunkSettings())
+    assert (one.page, [place.page for place in one.places]) == (1, [2])
+    found = passage(one.text, one.start, page=one.page, heading_path=one.heading_path, places=one.places)
+    _, citations = cite("The miller opens the gate at dawn [1]. The wheel turns until the evening [1].", "", [found])
+    assert [(citation.page, citation.quote) for citation in citations] == [
+        (1, "The miller opens the gate at dawn."),
+        (2, "The wheel turns until the evening."),
+    ]
+
+
+def test_what_stands_before_the_first_place_is_where_the_passage_begins() -> None:
+    places = (Place(start=20, page=2, heading_path=("B",)), Place(start=30, page=None))
+    found = passage("x" * 40, 10, page=1, heading_path=("A",), places=places)
+    assert [found.place(start).page for start in (10, 19, 20, 29, 30, 49)] == [1, 1, 2, 2, None, None]
+    assert [found.place(start).heading_path for start in (19, 20, 30)] == [("A",), ("B",), ()]

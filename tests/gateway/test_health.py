@@ -1,10 +1,14 @@
 """What the gateway says of itself."""
 
+import time
+
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from db.pool import DatabaseSettings, close, connect
 from schemas.topics import GROUP_OF_STAGE
 from tests.conditions import eventually
+from tests.gateway.inside import inside
 
 
 async def test_alive(http: httpx.AsyncClient) -> None:
@@ -16,9 +20,23 @@ async def test_ready(http: httpx.AsyncClient) -> None:
     assert response.status_code == 200
     said = response.json()
     lag = said.pop("lag")
-    assert said == {"ready": True, "broker": True, "database": True}
+    assert said == {"ready": True, "broker": True, "database": True, "hub": True}
     assert lag.keys() == GROUP_OF_STAGE.keys()
     assert all(isinstance(each, int) and each >= 0 for each in lag.values())
+
+
+async def test_neither_hub_nor_a_free_connection(environment: dict[str, str], tenant: str) -> None:
+    pool = await connect(DatabaseSettings(pool_size=1))
+    async with inside(pool, tenant) as (http, state):
+        state.lag.lags = {}
+        said = (await http.get("/readyz")).json()
+        assert said == {"ready": False, "broker": True, "database": True, "hub": False, "lag": {}}
+        async with pool.acquire():
+            started = time.monotonic()
+            response = await http.get("/readyz")
+            assert time.monotonic() - started < 5
+            assert (response.status_code, response.json()["database"]) == (503, False)
+    await close(pool)
 
 
 async def test_lag_goes_back_to_nothing(http: httpx.AsyncClient) -> None:

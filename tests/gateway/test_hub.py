@@ -71,6 +71,19 @@ async def test_who_does_not_keep_up_is_told(hub: Hub, tenant: str) -> None:
             await quick.get()
             with pytest.raises(Slow):
                 await slow.get()
+        await tell(status(tenant, "a", 7))
+        async with asyncio.timeout(DEADLINE_S):
+            assert (await slow.get()).model_dump()["chunks_done"] == 7
+
+
+async def test_nothing_that_goes_wrong_ends_it(hub: Hub, tenant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.hub.RETRY_S", 0)
+    with hub.document(tenant, "a") as broken, hub.document(tenant, "b") as sound:
+        monkeypatch.setattr(broken, "put", None)
+        await tell(status(tenant, "a"), status(tenant, "b", 1))
+        async with asyncio.timeout(DEADLINE_S):
+            assert (await sound.get()).model_dump()["chunks_done"] == 1
+    assert hub.alive
 
 
 async def test_a_subscription_begins_where_it_was_made(hub: Hub, tenant: str) -> None:

@@ -30,6 +30,7 @@ from schemas.events import (
     ExtractedDocument,
     Failure,
     Origin,
+    Place,
     SearchFilters,
     State,
     TextContent,
@@ -98,6 +99,7 @@ chunks = st.builds(
     end=naturals,
     page=maybe(st.integers(1, 10_000)),
     heading_path=tuples_of(texts),
+    places=tuples_of(st.builds(Place, start=naturals, page=maybe(st.integers(1, 10_000)))),
     token_count=naturals,
     content_hash=st.from_regex("[0-9a-f]{32}", fullmatch=True),
 )

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from db.blobs import Blobs, BlobSettings
 from db.pool import Pool
 from schemas.broker import BrokerSettings, producer
 from streams.outbox import Outbox
@@ -17,5 +18,5 @@ async def outbox(environment: dict[str, str], pool: Pool) -> AsyncIterator[Outbo
     """An outbox as a worker has it."""
     kafka = producer(BrokerSettings())
     await kafka.start()
-    yield Outbox(kafka, pool)
+    yield Outbox(kafka, pool, Blobs(BlobSettings()))
     await kafka.stop()

@@ -5,8 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from db.blobs import Blobs, BlobSettings
 from db.pool import DatabaseSettings, connect
 from schemas.broker import BrokerSettings, producer
+from schemas.events import Failure
 from schemas.topics import Topic
 from streams.app import create_app
 from streams.outbox import Outbox
@@ -47,6 +49,10 @@ class Noting(Stage):
             if value == self._hang_on:
                 await asyncio.Event().wait()
 
+    async def give_up(self, record: Record, failure: Failure) -> None:
+        """Nothing here fails."""
+        raise AssertionError(failure.message)
+
 
 async def main(topic_name: str, notes: str, hang_on: str) -> None:
     """Run until killed."""
@@ -54,7 +60,7 @@ async def main(topic_name: str, notes: str, hang_on: str) -> None:
     broker = BrokerSettings()
     kafka = producer(broker)
     await kafka.start()
-    stage = Noting(Outbox(kafka, pool), topic_named(topic_name), Path(notes), hang_on)
+    stage = Noting(Outbox(kafka, pool, Blobs(BlobSettings())), topic_named(topic_name), Path(notes), hang_on)
     app = create_app(stage, 0, broker, WorkerSettings())
     await app.start()
     await app.wait_until_stopped()

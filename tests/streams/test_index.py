@@ -185,5 +185,6 @@ async def test_too_few_vectors_are_refused(pool: Pool, client: Gateway, tenant: 
     async with reading(DEAD_LETTER) as dead_letters, writing() as kafka:
         await kafka.send_and_wait(EMBEDDED.name, made[1][:-2], key=key, headers=made[2], partition=partition_of(key))
         [letter] = await dead_letters.of_tenant(tenant)
-    assert header(letter, "error_type") == "invalid-event"
+        await eventually(lambda: _has_failed(pool, tenant))
+    assert header(letter, "error_type") == "vectors-missing"
     assert "vectors" in header(letter, "error_message")

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from schemas.events import Failure
 from schemas.topics import SUBMITTED
+from streams.lanes import LANE_RECORDS_MAX, Ack, Lanes
 from streams.outbox import Outbox
 from streams.record import Record
-from streams.stage import LANE_RECORDS_MAX, Ack, Lanes, Stage
+from streams.stage import Stage
 from tests.conditions import eventually
 from tests.streams.records import record
 
@@ -34,6 +36,9 @@ class Gated(Stage):
         self.batches.append(len(places))
         await self.gates[records[0].partition].wait()
         self.done += places
+
+    async def give_up(self, record: Record, failure: Failure) -> None:
+        raise AssertionError(failure.message)
 
 
 @pytest.fixture

@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import asyncpg
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
+from db.blobs import Blobs, BlobSettings
 from db.errors import BlobMissing
 from db.pool import Pool
 from engine.errors import EmbedderUnavailable
 from schemas.errors import InvalidEvent
 from schemas.events import DocumentDeleted, DocumentForgotten, Failure, Origin
-from schemas.topics import CHUNKED, DEAD_LETTER, SUBMITTED
+from schemas.topics import CHUNKED, DEAD_LETTER, MESSAGE_BYTES_MAX, SUBMITTED
 from streams.outbox import Outbox
 from streams.record import Record
 from streams.stage import Stage
@@ -140,12 +142,26 @@ async def test_nothing_internal_is_told(outbox: Outbox, tenant: str) -> None:
         assert "hush" not in text
 
 
-async def test_of_what_is_no_event_nobody_else_is_told(outbox: Outbox, tenant: str) -> None:
+async def test_what_is_no_event_is_given_up_too(outbox: Outbox, tenant: str) -> None:
+    """Its key may still name a document, which must not stay on its way for ever."""
     stage = Trying(outbox, failing(InvalidEvent("no")))
     async with reading(DEAD_LETTER) as dead_letters:
         await stage.run([record(tenant)])
         await dead_letters.of_tenant(tenant)
-    assert stage.given_up == []
+    [(_, failure)] = stage.given_up
+    assert failure.type == InvalidEvent.type
+
+
+async def test_a_record_that_is_too_large_to_be_sent_on_is_kept_in_the_object_store(
+    outbox: Outbox, tenant: str
+) -> None:
+    """Compressed, Kafka took it; as it is, Kafka would refuse its dead letter."""
+    huge = replace(record(tenant), value=b" " * (MESSAGE_BYTES_MAX + 1))
+    async with reading(DEAD_LETTER) as dead_letters:
+        await Trying(outbox, failing(InvalidEvent("no"))).run([huge])
+        [letter] = await dead_letters.of_tenant(tenant)
+    assert letter.value is None
+    assert await Blobs(BlobSettings()).get(header(letter, "error_value_key")) == huge.value
 
 
 async def test_one_bad_record_fails_alone(outbox: Outbox, tenant: str) -> None:

@@ -6,26 +6,14 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from db.blobs import Blobs, BlobSettings
 from db.pool import Pool
-from engine.embed import EmbedderSettings
-from engine.embedders import create_embedder
-from gateway import problems
-from gateway import state as gateway_state
-from gateway.chat import endpoints as chat
 from gateway.hub import Hub
-from gateway.lag import LagMeter
-from gateway.middleware import Observe
 from gateway.settings import GatewaySettings
-from schemas.broker import BrokerSettings, producer
-from schemas.events import ChatDelta
+from schemas.events import ChatDelta, ChatFailed
 from tests.conditions import eventually
-from tests.db.conftest import pool
+from tests.gateway.inside import inside
 from tests.gateway.requests import add_and_wait, events, problem_type
-
-__all__ = ["pool"]
 
 FACTS = """# The mill
 
@@ -36,6 +24,7 @@ The wheel of the mill has a diameter of 5.2 metres – größer als die alte. It
 The pump of the mill lifts forty litres of water in a minute. Its bearing is oiled every week.
 """
 
+FAILURE = {"type": "answerer-refused", "message": "No.", "stage": "answer"}
 LIFTS = "How much water does the pump lift?"
 
 
@@ -136,48 +125,42 @@ async def test_an_unknown_conversation(http: httpx.AsyncClient) -> None:
 @pytest.fixture
 async def deaf(environment: dict[str, str], pool: Pool, tenant: str) -> AsyncIterator[tuple[httpx.AsyncClient, Hub]]:
     """A gateway whose hub does not read, so that it hears of answers only what a test tells it."""
-    broker = BrokerSettings()
-    kafka = producer(broker)
-    await kafka.start()
-    hub = Hub(broker)
-    settings = GatewaySettings(answer_timeout_s=1)
-    app = FastAPI()
-    problems.install(app)
-    app.include_router(chat.router)
-    app.add_middleware(Observe)
-    embedder = create_embedder(EmbedderSettings())
-    gateway_state.install(
-        app, gateway_state.State(settings, pool, Blobs(BlobSettings()), embedder, hub, LagMeter(broker), kafka, 0)
-    )
-    headers = {"X-Millrace-Tenant": tenant}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://g", headers=headers) as http:
-        yield http, hub
-    await kafka.stop()
+    async with inside(pool, tenant, settings=GatewaySettings(answer_timeout_s=1)) as (http, state):
+        yield http, state.hub
 
 
 async def test_an_answer_that_does_not_come_is_a_problem(deaf: tuple[httpx.AsyncClient, Hub]) -> None:
     http, hub = deaf
-    for stream in (False, True):
-        response = await http.post("/v1/chat", json={"message": "When?", "stream": stream})
-        assert (response.status_code, problem_type(response)) == (504, "answer-timeout")
+    response = await http.post("/v1/chat", json={"message": "When?"})
+    assert (response.status_code, problem_type(response)) == (504, "answer-timeout")
     assert not hub._subscriptions
 
 
-async def test_a_stream_that_stops_short_ends_as_failed(deaf: tuple[httpx.AsyncClient, Hub], tenant: str) -> None:
+async def test_every_stream_that_fails_ends_in_the_same_shape(deaf: tuple[httpx.AsyncClient, Hub], tenant: str) -> None:
     http, hub = deaf
-    asking = asyncio.create_task(http.post("/v1/chat", json={"message": "When?", "stream": True}))
 
     async def waiting() -> list[str]:
         return [request_id for kind, _, request_id in hub._subscriptions if kind == "chat"]
 
-    [request_id] = await eventually(waiting)
-    delta = ChatDelta(tenant_id=tenant, conversation_id="c", request_id=request_id, index=0, text="In")
-    [subscription] = hub._subscriptions["chat", tenant, request_id]
-    subscription.put(delta)
-    response = await asyncio.wait_for(asking, 10)
-    assert response.status_code == 200
-    assert [line for line in response.text.splitlines() if line.startswith("event:")] == [
-        "event: delta",
-        "event: failed",
-    ]
-    assert '"answer-timeout"' in response.text
+    async def asked(*answers: type[ChatDelta | ChatFailed]) -> list[tuple[str, dict[str, Any]]]:
+        body = {"message": "When?", "stream": True, "conversation_id": "c"}
+        asking = asyncio.create_task(events(http, "POST", "/v1/chat", json=body))
+        [request_id] = await eventually(waiting)
+        [subscription] = hub._subscriptions["chat", tenant, request_id]
+        whose = {"tenant_id": tenant, "conversation_id": "c", "request_id": request_id}
+        for kind in answers:
+            more = {"error": FAILURE} if kind is ChatFailed else {"index": 0, "text": "In"}
+            subscription.put(kind.model_validate(whose | more))
+        told = await asyncio.wait_for(asking, 10)
+        assert told[-1][1].pop("request_id") == request_id
+        assert not hub._subscriptions
+        return told
+
+    for answers in ((), (ChatDelta,)):
+        told = await asked(*answers)
+        assert [name for name, _ in told] == ["delta"] * len(answers) + ["failed"]
+        error = told[-1][1].pop("error")
+        assert (error.keys(), error["type"]) == ({"type", "message"}, "answer-timeout")
+        assert told[-1][1] == {"conversation_id": "c"}
+    failed = {"conversation_id": "c", "error": {"type": "answerer-refused", "message": "No."}}
+    assert await asked(ChatFailed) == [("failed", failed)]

@@ -1,12 +1,21 @@
 """A document's life over HTTP."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from db import processing
+from db.blobs import Blobs, BlobSettings
+from db.pool import Pool
+from schemas.events import State
 from schemas.position import Position
+from tests.conditions import eventually
+from tests.db.rows import publish, status
+from tests.gateway.inside import inside
 from tests.gateway.requests import add, add_and_wait, after, events, problem_type
 
 MARKDOWN = "# Mills\n\nA mill grinds. Größe: 5 µm – 𝄞.\n\n## Water\n\n" + "The wheel turns in the river. " * 200
@@ -182,7 +191,10 @@ async def test_deleted_is_gone_at_its_position(http: httpx.AsyncClient) -> None:
     assert response.status_code == 202
     accepted = response.json()
     assert response.headers["x-millrace-position"] == accepted["position"]
-    for path in ("", "/status", "/chunks", "/content"):
+    told = await events(http, "GET", accepted["events_url"])
+    assert (told[-1][1]["state"], told[-1][1]["revision"]) == ("deleted", accepted["revision"])
+    assert (await http.get(accepted["status_url"])).json()["state"] == "deleted"
+    for path in ("", "/chunks", "/content"):
         gone = await http.get(f"/v1/documents/d{path}", headers=after(accepted))
         assert (gone.status_code, problem_type(gone)) == (404, "document-not-found")
     assert (await http.get("/v1/documents", headers=after(accepted))).json()["documents"] == []
@@ -264,3 +276,45 @@ async def test_the_limit_of_bodies_holds_at_the_real_gateway(http: httpx.AsyncCl
     for content_type in ("application/json", "multipart/form-data; boundary=x"):
         response = await http.post("/v1/search", content=endless(), headers={"content-type": content_type})
         assert (response.status_code, problem_type(response)) == (413, "body-too-large")
+
+
+async def test_following_ends_also_where_an_event_was_lost(
+    environment: dict[str, str], pool: Pool, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.documents.events.REREAD_S", 0.1)
+    await processing.report(pool, status(tenant, "d", 1, State.PARSING))
+    async with inside(pool, tenant) as (http, state):  # whose hub hears nothing
+        following = asyncio.create_task(events(http, "GET", "/v1/documents/d/events"))
+
+        async def subscribed() -> bool:
+            return bool(state.hub._subscriptions)
+
+        await eventually(subscribed)
+        await processing.report(pool, status(tenant, "d", 1, State.FAILED))
+        assert (await asyncio.wait_for(following, 10))[-1][1]["state"] == "failed"
+
+
+class Racing(Blobs):
+    """A store that is asked for a blob just after a newer revision took its place."""
+
+    pool: Pool
+    tenant: str
+
+    async def stream(self, key: str) -> AsyncIterator[bytes]:
+        if key.endswith("-1"):
+            await publish(self.pool, self.tenant, "d", 2, ["New."])
+        return await super().stream(key)
+
+
+async def test_content_that_was_replaced_meanwhile_is_the_newer_one(
+    environment: dict[str, str], pool: Pool, tenant: str, tmp_path: Path
+) -> None:
+    blobs = Racing(BlobSettings(url=str(tmp_path)))
+    blobs.pool, blobs.tenant = pool, tenant
+    await blobs.put(f"{tenant}/originals/d-2", b"New.")
+    await processing.report(pool, status(tenant, "d", 1, State.INDEXED))
+    await publish(pool, tenant, "d", 1, ["Old."])
+    async with inside(pool, tenant, blobs=blobs) as (http, _):
+        assert (await http.get("/v1/documents/d/content")).text == "New."
+        gone = await http.get("/v1/documents/d/content?format=text")
+        assert (gone.status_code, problem_type(gone)) == (410, "content-missing")

@@ -1,0 +1,76 @@
+"""Writing to the log: acknowledged, refused in words, or given up in time."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from db.pool import Pool
+from gateway import state as gateway_state
+from gateway.problems import BodyTooLarge
+from gateway.settings import GatewaySettings
+from millrace.local import Home, LocalKafka
+from schemas.broker import BrokerSettings, ensure_topics
+from schemas.events import DocumentSubmitted, TextContent
+from schemas.topics import CHAT_REQUESTED
+from tests.gateway.inside import inside
+from tests.gateway.requests import problem_type
+
+
+async def test_a_broker_that_went_away_is_a_problem_in_time(
+    pool: Pool, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_state, "ACKNOWLEDGED_WITHIN_S", 1)
+    with LocalKafka(Home(tmp_path, libs=Home.default().kafka_libs)) as kafka:
+        broker = BrokerSettings.model_validate({"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers})
+        await ensure_topics(broker)
+        async with inside(pool, tenant, broker=broker) as (http, _):
+            assert (await http.post("/v1/documents", json={"text": "A mill."})).status_code == 202
+            kafka.kill()
+            started = time.monotonic()
+            for path, body in (
+                ("/v1/documents", {"text": "A mill."}),
+                ("/v1/chat", {"message": "What?"}),
+                ("/v1/chat", {"message": "What?", "stream": True}),
+            ):
+                response = await http.post(path, json=body)
+                assert (response.status_code, problem_type(response)) == (503, "broker-unavailable")
+                assert "unknown" in response.json()["detail"]
+            assert time.monotonic() - started < 10
+            kafka.start()
+
+
+async def test_an_event_that_its_topic_does_not_take(environment: dict[str, str], pool: Pool, tenant: str) -> None:
+    event = DocumentSubmitted(
+        tenant_id=tenant,
+        document_id="d",
+        media_type="text/plain",
+        content=TextContent(text="\x01" * 262_144),
+    )
+    async with inside(pool, tenant) as (_, state):
+        with pytest.raises(BodyTooLarge):
+            await state.publish(CHAT_REQUESTED, event, "")
+
+
+async def test_too_much_lag_refuses_writes_and_no_reads(pool: Pool, tenant: str) -> None:
+    async with inside(pool, tenant, settings=GatewaySettings(lag_max=10)) as (http, state):
+        for lags, status in (
+            (None, 202),
+            ({"parse": 4, "embed": 4, "index": 2, "answer": 100}, 202),
+            ({"parse": 4, "embed": 4, "index": 3, "answer": 0}, 503),
+        ):
+            state.lag.lags = lags
+            response = await http.post("/v1/documents", json={"text": "A mill.", "document_id": "d"})
+            assert response.status_code == status
+        assert problem_type(response) == "overloaded"
+        assert int(response.headers["retry-after"]) > 0
+        assert (await http.get("/v1/documents/d")).status_code == 200
+        async with state.hub.running():
+            assert (await http.get("/readyz")).status_code == 200
+
+
+async def test_no_upload_is_stored_while_overloaded(pool: Pool, tenant: str) -> None:
+    async with inside(pool, tenant, settings=GatewaySettings(lag_max=1)) as (http, state):
+        state.lag.lags = {"parse": 2}
+        refused = await http.post("/v1/documents", files={"file": ("a.txt", b"A mill.")})
+        assert (refused.status_code, problem_type(refused)) == (503, "overloaded")
