@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -87,12 +87,19 @@ async def open_state(settings: GatewaySettings) -> AsyncIterator[State]:
         epoch = await positions.epoch_of(pool, await cluster_id(broker))
         kafka = producer(broker)
         await kafka.start()
-        stack.push_async_callback(kafka.stop)
+        stack.push_async_callback(_stop, kafka)
         hub = Hub(broker)
         await stack.enter_async_context(hub.running())
         lag = LagMeter(broker)
         await stack.enter_async_context(lag.running())
         yield State(settings, pool, Blobs(BlobSettings()), embedder, hub, lag, kafka, epoch)
+
+
+async def _stop(kafka: AIOKafkaProducer) -> None:
+    """Disconnect; where the broker is away, what it has not acknowledged is given up after a while."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
+            await kafka.stop()
 
 
 def install(app: FastAPI, state: State) -> None:

@@ -15,7 +15,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from engine.parse import media_type_of
 from millrace.client import Gateway, GatewayError, GatewayUnreachable
 
-
 SLUG_CHARS_MAX = 120
 
 

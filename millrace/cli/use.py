@@ -35,10 +35,9 @@ def ingest(
 ) -> None:
     """Upload documents and follow them until they are searchable.
 
-    A file's document is named after its path from the folder that is given on, or after its folder and its own name, so
-    that what is ingested again becomes a new revision.
+    Documents are named after the folder and their path in it: a second run makes new revisions, not new documents.
     """
-    ids = dict(_files(paths))
+    ids = dict(files_of(paths))
     if not ids:
         raise typer.BadParameter(f"no file of a supported type in {', '.join(paths)}")
     fields = {name: value for name, value in (("collection", collection), ("tags", ",".join(tag or ()))) if value}
@@ -126,7 +125,7 @@ def _gateway() -> Gateway:
     return Gateway(settings.url, settings.tenant)
 
 
-def _files(paths: Iterable[str]) -> Iterator[tuple[Path, str]]:
+def files_of(paths: Iterable[str]) -> Iterator[tuple[Path, str]]:
     """Every file of a supported type under the paths, once each, with its document's id.
 
     A file that is named itself is taken as it is.

@@ -15,7 +15,7 @@ class StreamBroken(GatewayUnreachable):
     """The gateway ended a stream before its time."""
 
     type = "stream-broken"
-    hint = None
+    hint = "What was sent is kept; `millrace status` tells how far it is."
 
 
 class GatewayError(MillraceError):

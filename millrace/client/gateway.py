@@ -1,6 +1,6 @@
 """A client of one gateway. Answers are the gateway's JSON, as documented in its OpenAPI description."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -63,7 +63,7 @@ class Gateway:
         """Where a document stands."""
         return await self._json("GET", f"/v1/documents/{document_id}/status")
 
-    async def follow(self, document_id: str, *, revision: int = 0) -> AsyncIterator[Json]:
+    async def follow(self, document_id: str, *, revision: int = 0) -> AsyncGenerator[Json]:
         """A document's states, up to the final one of ``revision`` or a newer one; comes back where a stream broke.
 
         Raises `StreamBroken` where it broke too often.

@@ -43,6 +43,8 @@ def test_ingest_search_ask_and_status(millrace: Command, tmp_path: Path) -> None
     ingested = millrace("ingest", tmp_path, str(FILES / "shift-*.txt"), "--collection", "cli")
     assert ingested.returncode == 0, ingested.stdout + ingested.stderr
     assert ingested.stdout.count("indexed") == 2
+    again = millrace("ingest", tmp_path, "--collection", "cli")
+    assert again.returncode == 0, again.stdout + again.stderr
 
     assert "warranty.txt" in millrace("search", "tamper seals", "--collection", "cli").stdout
     asked = millrace("ask", "What colour are the tamper seals on the control unit?")

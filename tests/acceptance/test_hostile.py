@@ -180,7 +180,7 @@ REFUSED_UPLOADS: dict[str, tuple[bytes, dict[str, str], int, str]] = {
         part("file", b"", filename="a.txt", media_type="text/plain") + END,
         MULTIPART,
         422,
-        "empty-document",
+        "empty-file",
     ),
     "picture": (
         part("file", b"\x89PNG\r\n\x1a\n", filename="a.png", media_type="image/png") + END,

@@ -10,6 +10,7 @@ from gateway import state as gateway_state
 from gateway.problems import BodyTooLarge
 from gateway.settings import GatewaySettings
 from millrace.local import Home, LocalKafka
+from millrace.local.ports import free_port
 from schemas.broker import BrokerSettings, ensure_topics
 from schemas.events import DocumentSubmitted, TextContent
 from schemas.topics import CHAT_REQUESTED
@@ -21,7 +22,7 @@ async def test_a_broker_that_went_away_is_a_problem_in_time(
     pool: Pool, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway_state, "ACKNOWLEDGED_WITHIN_S", 1)
-    with LocalKafka(Home(tmp_path, libs=Home.default().kafka_libs)) as kafka:
+    with LocalKafka(Home(tmp_path, libs=Home.default().kafka_libs), free_port()) as kafka:
         broker = BrokerSettings.model_validate({"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers})
         await ensure_topics(broker)
         async with inside(pool, tenant, broker=broker) as (http, _):
@@ -37,7 +38,7 @@ async def test_a_broker_that_went_away_is_a_problem_in_time(
                 assert (response.status_code, problem_type(response)) == (503, "broker-unavailable")
                 assert "unknown" in response.json()["detail"]
             assert time.monotonic() - started < 10
-            kafka.start()
+            kafka.start()  # on its port: the producer can stop once it got rid of what it holds
 
 
 async def test_an_event_that_its_topic_does_not_take(environment: dict[str, str], pool: Pool, tenant: str) -> None:

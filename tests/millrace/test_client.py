@@ -1,14 +1,20 @@
 """The client: what it gives, and what it raises."""
 
+import json
 import pickle
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
-from millrace.client import Gateway, GatewayError, GatewayUnreachable
+from millrace.client import Gateway, GatewayError, GatewayUnreachable, StreamBroken
+from millrace.client.gateway import FOLLOW_ATTEMPTS_MAX
 from millrace.local.ports import free_port
 
 
@@ -105,3 +111,47 @@ async def test_documents_come_page_by_page(client: Gateway) -> None:
 def test_errors_survive_another_process() -> None:
     error = pickle.loads(pickle.dumps(GatewayUnreachable("http://x")))
     assert str(error) == "The gateway cannot be reached. http://x"
+
+
+def status_server(*streams: list[dict[str, object]]) -> tuple[Starlette, list[str]]:
+    """A gateway whose progress streams are these, one after the other, and then end."""
+    left = list(streams)
+    asked: list[str] = []
+
+    async def events(request: Request) -> Response:
+        asked.append(request.url.path)
+        told = left.pop(0) if left else []
+        body = "".join(f"event: status\ndata: {json.dumps(status)}\n\n" for status in told)
+        return Response(body, media_type="text/event-stream")
+
+    return Starlette(routes=[Route("/{path:path}", events, methods=["GET", "POST"])]), asked
+
+
+def status(state: str, revision: int = 1) -> dict[str, object]:
+    return {"document_id": "d", "revision": revision, "state": state, "progress": 0.5}
+
+
+async def test_a_stream_that_breaks_is_taken_up_again() -> None:
+    app, asked = status_server([status("indexed", 1)], [status("parsing", 2)], [], [status("indexed", 2)])
+    async with Gateway("http://gateway") as client:
+        client._http._transport = httpx.ASGITransport(app)
+        states = [(each["state"], each["revision"]) async for each in client.follow("d", revision=2)]
+    assert states == [("indexed", 1), ("parsing", 2), ("indexed", 2)]
+    assert len(asked) == 4
+
+
+async def test_a_stream_that_keeps_breaking_is_no_success() -> None:
+    app, asked = status_server()
+    async with Gateway("http://gateway") as client:
+        client._http._transport = httpx.ASGITransport(app)
+        with pytest.raises(StreamBroken):
+            [each async for each in client.follow("d")]
+        assert len(asked) == FOLLOW_ATTEMPTS_MAX
+        with pytest.raises(StreamBroken):
+            [each async for each in client.ask("What?")]
+
+
+async def test_following_can_be_left(client: Gateway) -> None:
+    await client.add_text("A mill.", document_id="d")
+    async with aclosing(client.follow("d")) as states:
+        assert (await anext(states))["document_id"] == "d"
