@@ -22,6 +22,11 @@ VECTOR_SEARCH_DEPTH = 200
 """Candidates per ranking; also pgvector's ef_search, which bounds how many an index scan can return at once."""
 
 
+SCANNED_CHUNKS_MAX = 1_000_000
+SCAN_MEMORY_MULTIPLIER = 32
+"""Of work_mem (4 MB by default): what a scan over so many chunks may take."""
+
+
 class DatabaseSettings(BaseSettings):
     """How to reach Postgres."""
 
@@ -94,8 +99,12 @@ async def _prepare_connection(connection: "asyncpg.Connection[asyncpg.Record]") 
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", format="binary", encoder=_encode_jsonb, decoder=_decode_jsonb
     )
-    # Under filters an index scan goes on until enough rows pass them, instead of answering with too few.
-    await connection.execute(f"SET hnsw.iterative_scan = strict_order; SET hnsw.ef_search = {VECTOR_SEARCH_DEPTH}")
+    # An index scan goes on until enough rows pass the filters, instead of answering with too few: one index holds many
+    # tenants, and a small one's chunks may lie behind a great many of others'.
+    await connection.execute(
+        f"SET hnsw.iterative_scan = strict_order; SET hnsw.ef_search = {VECTOR_SEARCH_DEPTH}; "
+        f"SET hnsw.max_scan_tuples = {SCANNED_CHUNKS_MAX}; SET hnsw.scan_mem_multiplier = {SCAN_MEMORY_MULTIPLIER}"
+    )
 
 
 def _encode_jsonb(value: Any) -> bytes:

@@ -14,17 +14,22 @@ async def rows(pool: Pool, tenant: str) -> list[tuple[int, int, str]]:
     return [tuple(row) for row in found]
 
 
-async def test_a_batch_that_comes_again_replaces_itself_and_what_followed_it(pool: Pool, tenant: str) -> None:
+async def test_a_batch_that_comes_again_replaces_itself_alone(pool: Pool, tenant: str) -> None:
     first = batch(tenant, "d", 5, ["a", "b"], total=4)
     second = batch(tenant, "d", 5, ["c", "d"], first=2)
     two = np.stack([vector(1), vector(0, 1)])
     async with pool.acquire() as connection:
         for each in (first, second, second, first):
             await chunks.store(connection, each, two)
-        assert await rows(pool, tenant) == [(5, 0, "a"), (5, 1, "b")]
-        await chunks.store(connection, second, two)
         assert await chunks.count(connection, tenant, "d", 5) == 4
     assert await rows(pool, tenant) == [(5, 0, "a"), (5, 1, "b"), (5, 2, "c"), (5, 3, "d")]
+
+
+async def test_what_a_longer_run_left_behind_the_end_is_trimmed(pool: Pool, tenant: str) -> None:
+    async with pool.acquire() as connection:
+        await chunks.store(connection, batch(tenant, "d", 5, ["a", "b"], total=2), np.stack([vector(1), vector(0, 1)]))
+        await chunks.trim(connection, tenant, "d", 5, 1)
+    assert await rows(pool, tenant) == [(5, 0, "a")]
 
 
 async def test_a_page_shows_the_visible_revision_alone(pool: Pool, tenant: str) -> None:
