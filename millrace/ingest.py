@@ -22,7 +22,7 @@ def document_id(path: str) -> str:
     """The id for a file: readable, and the same for the same path on every machine and in every run."""
     # macOS takes names apart into letters and accents.
     name = unicodedata.normalize("NFC", path)
-    digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:12]
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:12]
     slug = re.sub(r"[^A-Za-z0-9._~]+", "-", name)[-SLUG_CHARS_MAX:].strip("-._~")
     return f"{slug}-{digest}" if slug else digest
 

@@ -61,3 +61,8 @@ async def test_each_file_fails_by_itself(tmp_path: Path) -> None:
         assert await ingest_files(nobody, files, console, parallel=2, wait=True, fields={}) == 3
     assert isinstance(console.file, io.StringIO)
     assert "cannot be reached" in console.file.getvalue()
+
+
+def test_a_name_that_is_no_text_has_an_id_too() -> None:
+    """Names come from the file system, which knows bytes; Python shows them as halves of surrogate pairs."""
+    assert document_id("\udd00") != document_id("\udcff")
