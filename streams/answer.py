@@ -13,6 +13,7 @@ from db.search import Mode, search
 from engine.answer import Answerer, Passage, Turn, bounded
 from engine.cite import Citer
 from engine.embed import Embedder
+from schemas.errors import InvalidEvent
 from schemas.events import ChatCompleted, ChatDelta, ChatFailed, ChatRequested, Citation, Failure, Place, SearchFilters
 from schemas.topics import CHAT_EVENTS, CHAT_REQUESTED
 from schemas.wire import decode
@@ -49,8 +50,11 @@ class AnswerStage(Stage):
         await self.outbox.emit(CHAT_EVENTS, record, [(completed, None)])
 
     async def give_up(self, record: Record, failure: Failure) -> None:
-        """Tell whoever waits that no answer will come."""
-        request = _read(record)
+        """Tell whoever waits that no answer will come; of what is no question nobody is known who could wait."""
+        try:
+            request = _read(record)
+        except InvalidEvent:
+            return
         failed = ChatFailed(
             tenant_id=request.tenant_id,
             conversation_id=request.conversation_id,
