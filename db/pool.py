@@ -58,8 +58,14 @@ class Pool(_AnyPool):
         return super().acquire(timeout=ACQUIRE_TIMEOUT_S if timeout is None else timeout)
 
 
-async def connect(settings: DatabaseSettings) -> Pool:
-    """Open a pool. Raises `DatabaseUnavailable`, or `DatabaseTooOld` where the vector type is missing."""
+FIRST_GENERATION = 1
+
+
+async def connect(settings: DatabaseSettings, generation: int = FIRST_GENERATION) -> Pool:
+    """Open a pool whose statements see one index generation, and what all generations share.
+
+    Raises `DatabaseUnavailable`, or `DatabaseTooOld` where the vector type is missing.
+    """
     try:
         return await Pool(
             settings.url.get_secret_value(),
@@ -75,6 +81,7 @@ async def connect(settings: DatabaseSettings) -> Pool:
             init=_prepare_connection,
             server_settings={
                 "application_name": "millrace",
+                "search_path": search_path(generation),
                 "statement_timeout": str(round(settings.statement_timeout_s * 1_000)),
                 "idle_in_transaction_session_timeout": str(round(settings.statement_timeout_s * 2_000)),
             },
@@ -83,6 +90,11 @@ async def connect(settings: DatabaseSettings) -> Pool:
         raise DatabaseTooOld(str(error)) from error
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise DatabaseUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def search_path(generation: int) -> str:
+    """Where unqualified names lead. What is made anew by such a name is made for all generations."""
+    return f"public, g{generation}"
 
 
 async def close(pool: Pool) -> None:
