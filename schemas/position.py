@@ -20,7 +20,8 @@ OFFSET_BITS = 40
 """2**40 offsets per partition and epoch; 2**13 epochs stay below 2**53, which JavaScript can still count."""
 POSITION_MAX = 2**53
 
-_HEAD = struct.Struct("<HQ")
+_HEAD = struct.Struct("<HQB")
+"""Partition, position, and the length of the document's id, so that a token that was cut short is no other one."""
 _DOCUMENT_ID: TypeAdapter[str] = TypeAdapter(DocumentId)
 
 
@@ -41,7 +42,8 @@ class Position(NamedTuple):
 
     def token(self) -> str:
         """The opaque, URL-safe form that clients hand back."""
-        data = _HEAD.pack(self.partition, self.position) + self.document_id.encode()
+        document_id = self.document_id.encode()
+        data = _HEAD.pack(self.partition, self.position, len(document_id)) + document_id
         return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
     @classmethod
@@ -50,7 +52,7 @@ class Position(NamedTuple):
         try:
             data = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
             document_id = _DOCUMENT_ID.validate_python(data[_HEAD.size :].decode())
-            partition, position = _HEAD.unpack(data[: _HEAD.size])
+            partition, position, _ = _HEAD.unpack(data[: _HEAD.size])
         except (struct.error, binascii.Error, ValueError, ValidationError) as error:
             raise InvalidPosition(repr(token[:80])) from error
         place = cls(partition, position, document_id)
