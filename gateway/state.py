@@ -21,9 +21,10 @@ from gateway.hub import Hub
 from gateway.lag import LagMeter
 from gateway.problems import BodyTooLarge, Overloaded
 from gateway.settings import GatewaySettings
-from schemas.broker import BrokerSettings, cluster_id, producer
+from schemas.broker import BrokerSettings, producer
 from schemas.errors import BrokerUnavailable, InvalidPosition
 from schemas.events import Event, TenantId
+from schemas.log import log_id
 from schemas.position import Position, position_of
 from schemas.topics import Topic
 from schemas.wire import encode
@@ -49,8 +50,8 @@ class State:
     kafka: AIOKafkaProducer
     epoch: int
 
-    async def publish(self, topic: Topic, event: Event, traceparent: str) -> Position:
-        """Write an event and return its position once the broker acknowledged it.
+    async def publish(self, topic: Topic, event: Event, traceparent: str) -> tuple[int, int]:
+        """Write an event and return its partition and position once the broker acknowledged it.
 
         Raises `BrokerUnavailable`, and `BodyTooLarge` where the broker does not take an event of this size.
         """
@@ -66,7 +67,7 @@ class State:
             raise BodyTooLarge("It does not fit into one event.") from error
         except KafkaError as error:
             raise BrokerUnavailable from error
-        return Position(written.partition, position_of(self.epoch, written.offset))
+        return written.partition, position_of(self.epoch, written.offset)
 
     def refuse_overload(self) -> None:
         """Raises `Overloaded` where the pipeline is further behind than it may be; a lag that is unknown is none."""
@@ -84,7 +85,7 @@ async def open_state(settings: GatewaySettings) -> AsyncIterator[State]:
         stack.push_async_callback(close, pool)
         embedder = create_embedder(EmbedderSettings())
         stack.push_async_callback(embedder.aclose)
-        epoch = await positions.epoch_of(pool, await cluster_id(broker))
+        epoch = await positions.epoch_of(pool, await log_id(broker))
         kafka = producer(broker)
         await kafka.start()
         stack.push_async_callback(_stop, kafka)
@@ -151,7 +152,7 @@ async def wait_for_position(
     token = header or after
     if token:
         place = Position.from_token(token)
-        await positions.wait_until_indexed(state.pool, tenant, place, state.settings.wait_timeout_s)
+        await positions.wait_until_settled(state.pool, tenant, place, state.settings.wait_timeout_s)
 
 
 AfterPosition = Depends(wait_for_position)

@@ -43,7 +43,7 @@ class NotIndexedYet(MillraceError):
 async def submit(state: State, event: DocumentSubmitted, traceparent: str) -> tuple[Accepted, Position]:
     """Write a submission to the log and say where it stands."""
     structlog.contextvars.bind_contextvars(document_id=event.document_id)
-    place = await state.publish(SUBMITTED, event, traceparent)
+    place = Position(*await state.publish(SUBMITTED, event, traceparent), event.document_id)
     # The stages will say the same in a moment; said here too, the status URL answers from the first moment on.
     await _report_received(state, event, place, filename=event.filename, title=event.title, media_type=event.media_type)
     return _accepted(event.document_id, place), place
@@ -66,7 +66,7 @@ async def delete(state: State, tenant_id: str, document_id: str, traceparent: st
     """Write a deletion to the log. Raises `DocumentNotFound`."""
     await existing(state, tenant_id, document_id)
     event = DocumentDeleted(tenant_id=tenant_id, document_id=document_id)
-    place = await state.publish(SUBMITTED, event, traceparent)
+    place = Position(*await state.publish(SUBMITTED, event, traceparent), event.document_id)
     await _report_received(state, event, place)
     return _accepted(document_id, place), place
 

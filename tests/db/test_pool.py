@@ -19,7 +19,7 @@ async def test_an_exhausted_pool_is_an_outage_in_time(
             await pool.fetchval("SELECT 1")
         # The wait for a position is not over, the database is away.
         with pytest.raises(TimeoutError):
-            await positions.wait_until_indexed(pool, tenant, Position(0, 1), 30)
+            await positions.wait_until_settled(pool, tenant, Position(0, 1, "d"), 30)
     assert await pool.fetchval("SELECT 1") == 1
     await close(pool)
 
