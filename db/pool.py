@@ -84,8 +84,17 @@ class Pool(_AnyPool):
             self._asking -= 1
 
 
-async def connect(settings: DatabaseSettings, *, waiting_max: int | None = None) -> Pool:
-    """Open a pool. Raises `DatabaseUnavailable`, or `DatabaseTooOld` where the vector type is missing."""
+FIRST_GENERATION = 1
+
+
+async def connect(
+    settings: DatabaseSettings, generation: int = FIRST_GENERATION, *, waiting_max: int | None = None
+) -> Pool:
+    """Open a pool whose statements see one index generation, and what all generations share.
+
+    Where ``waiting_max`` wait for a connection, others are refused. Raises `DatabaseUnavailable`, or `DatabaseTooOld`
+    where the vector type is missing.
+    """
     try:
         pool = await Pool(
             settings.url.get_secret_value(),
@@ -101,6 +110,7 @@ async def connect(settings: DatabaseSettings, *, waiting_max: int | None = None)
             init=_prepare_connection,
             server_settings={
                 "application_name": "millrace",
+                "search_path": search_path(generation),
                 "statement_timeout": str(round(settings.statement_timeout_s * 1_000)),
                 "idle_in_transaction_session_timeout": str(round(settings.statement_timeout_s * 2_000)),
             },
@@ -111,6 +121,11 @@ async def connect(settings: DatabaseSettings, *, waiting_max: int | None = None)
         raise DatabaseUnavailable(f"{type(error).__name__}: {error}") from error
     pool.waiting_max = waiting_max
     return pool
+
+
+def search_path(generation: int) -> str:
+    """Where unqualified names lead. What is made anew by such a name is made for all generations."""
+    return f"public, g{generation}"
 
 
 async def close(pool: Pool) -> None:

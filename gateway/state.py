@@ -25,7 +25,6 @@ from gateway.settings import GatewaySettings
 from schemas.broker import BrokerSettings, producer
 from schemas.errors import BrokerUnavailable, InvalidPosition
 from schemas.events import Event, TenantId
-from schemas.events import State as DocumentState
 from schemas.log import log_id
 from schemas.position import Position, position_of
 from schemas.topics import Topic
@@ -36,7 +35,6 @@ ACKNOWLEDGED_WITHIN_S = 15
 """Longer than one request to the broker may take. An idempotent producer never gives an event up by itself, since it
 could not number the ones behind it any more."""
 WAIT_HEADER = "X-Millrace-Wait"
-FINAL_STATES = [state for state in DocumentState if state.final]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +170,7 @@ async def wait_until_settled(
 ) -> None:
     """Let a read wait until the tables show a write, or how it ended."""
     if wanted:
-        await positions.wait_until_settled(state.pool, tenant, wanted.place, FINAL_STATES, wanted.wait_s)
+        await positions.wait_until_settled(state.pool, tenant, wanted.place, wanted.wait_s)
 
 
 async def wait_until_known(
@@ -180,7 +178,7 @@ async def wait_until_known(
 ) -> None:
     """Let whoever follows a document wait until the tables know of a write."""
     if wanted:
-        await positions.wait_until_settled(state.pool, tenant, wanted.place, list(DocumentState), wanted.wait_s)
+        await positions.wait_until_known(state.pool, tenant, wanted.place, wanted.wait_s)
 
 
 AfterPosition = Depends(wait_until_settled)

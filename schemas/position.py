@@ -30,6 +30,11 @@ def position_of(epoch: int, offset: int) -> int:
     return (epoch << OFFSET_BITS | offset) + 1
 
 
+def offset_of(position: int) -> int:
+    """The Kafka offset in a position."""
+    return (position - 1) & ((1 << OFFSET_BITS) - 1)
+
+
 class Position(NamedTuple):
     """A write in ``documents.submitted``: what it answers, and what a later read can wait for.
 

@@ -31,6 +31,7 @@ class Lanes:
 
     async def put(self, record: Record, ack: Ack) -> None:
         """Queue a record; waits while its lane is full. ``ack`` is called once it is done with."""
+        await self._stage.foresee(record)
         partition = record.partition
         if partition not in self._tasks:
             self._queues[partition] = asyncio.Queue(LANE_RECORDS_MAX)

@@ -57,6 +57,12 @@ class Stage(ABC):
     async def give_up(self, record: Record, failure: Failure) -> None:
         """Tell everybody that nothing more will come of a record, valid or not: it lies in the dead letter now."""
 
+    async def foresee(self, record: Record) -> None:  # noqa: B027 - few stages have a use for it
+        """Look at a record when it comes in, before those that wait in front of it are handled."""
+
+    async def note_retry(self, record: Record, failure: Failure, attempt: int) -> None:  # noqa: B027
+        """Be told before a record is tried once more."""
+
     async def run(self, records: Sequence[Record]) -> None:
         """Handle records until they are done or dead-lettered; raises only where Kafka refuses the dead letter."""
         attempt = 1
@@ -112,7 +118,6 @@ class Stage(ABC):
             **record.about(),
         )
         DEAD_LETTERED.labels(self.name, failure.type).inc()
-        await self._outlast(lambda: self.outbox.dead_letter(record, failure))
         try:
             await self._outlast(lambda: self.give_up(record, failure))
         except Exception:

@@ -1,9 +1,10 @@
 """A worker: one process that runs one stage, or several, until it is told to stop."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from functools import cached_property
+from typing import Any
 
 import faust
 import structlog
@@ -26,6 +27,7 @@ from streams.app import create_app
 from streams.embed import EmbedStage
 from streams.health import serve_health
 from streams.index import IndexStage
+from streams.janitor import keep_tidy
 from streams.months import keep_months_ahead
 from streams.outbox import Outbox
 from streams.parse import ParseStage
@@ -72,20 +74,24 @@ class Workshop:
             case "parse":
                 parser = Parser(self._settings, ParseLimits(), ChunkSettings())
                 self._stack.push_async_callback(parser.close)
-                return ParseStage(*common, parser, self._blobs)
+                return ParseStage(*common, parser, self._pool, self._blobs)
             case "embed":
                 return EmbedStage(*common, self._embedder, self._pool)
             case "index":
+                self._beside(keep_tidy(self._outbox, self._pool, self._blobs), "janitor")
                 return IndexStage(*common, self._pool, self._blobs)
             case "answer":
                 answerer = create_answerer(AnswererSettings(), self._embedder)
                 self._stack.push_async_callback(answerer.aclose)
-                months = asyncio.create_task(keep_months_ahead(self._pool), name="months")
-                self._stack.callback(months.cancel)
+                self._beside(keep_months_ahead(self._pool), "months")
                 return AnswerStage(
                     self._outbox, ANSWER_ATTEMPTS_MAX, answerer=answerer, embedder=self._embedder, pool=self._pool
                 )
         raise ValueError(f"no stage {name!r}; there are {', '.join(STAGES)}")
+
+    def _beside(self, job: Coroutine[Any, Any, None], name: str) -> None:
+        """Run a job for as long as the worker runs."""
+        self._stack.callback(asyncio.create_task(job, name=name).cancel)
 
 
 async def run_worker(names: Sequence[str], stop: asyncio.Event) -> None:
