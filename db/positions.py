@@ -1,6 +1,7 @@
 """`stream_epochs`, which numbers the logs, and the wait until the tables show a write."""
 
 import asyncio
+from typing import Any
 
 from db.errors import PositionNotReached
 from db.pool import Pool
@@ -26,17 +27,21 @@ async def wait_until_settled(pool: Pool, tenant_id: str, place: Position, timeou
 
     Raises `PositionNotReached` after ``timeout_s``; one look is always taken.
     """
+    await _until(_queries.settled, pool, tenant_id, place, timeout_s)
+
+
+async def wait_until_known(pool: Pool, tenant_id: str, place: Position, timeout_s: float) -> None:
+    """Return once the tables know of a write. Raises `PositionNotReached` after ``timeout_s``."""
+    await _until(_queries.known, pool, tenant_id, place, timeout_s)
+
+
+async def _until(query: Any, pool: Pool, tenant_id: str, place: Position, timeout_s: float) -> None:
+    ids = {"tenant_id": tenant_id, "document_id": place.document_id, "position": place.position}
     pause_s = POLL_FIRST_S
     deadline = asyncio.get_running_loop().time() + timeout_s
-    while not await _settled(pool, tenant_id, place):
+    while not await query(pool, **ids):
         left_s = deadline - asyncio.get_running_loop().time()
         if left_s <= 0:
             raise PositionNotReached(f"Waited {timeout_s:g} s.")
         await asyncio.sleep(min(pause_s, left_s))
         pause_s = min(POLL_GROWTH * pause_s, POLL_MAX_S)
-
-
-async def _settled(pool: Pool, tenant_id: str, place: Position) -> bool:
-    return bool(
-        await _queries.settled(pool, tenant_id=tenant_id, document_id=place.document_id, position=place.position)
-    )

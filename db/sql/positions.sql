@@ -5,6 +5,16 @@ SELECT EXISTS (
     WHERE tenant_id = :tenant_id AND document_id = :document_id AND settled >= :position
 );
 
+-- name: known$
+-- Whether the tables know of what was asked for a document at a position, or of something newer.
+SELECT EXISTS (
+    SELECT FROM documents
+    WHERE tenant_id = :tenant_id AND document_id = :document_id AND settled >= :position
+) OR EXISTS (
+    SELECT FROM document_processing
+    WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision >= :position
+);
+
 -- name: lock_epochs#
 -- One at a time, until the transaction ends.
 LOCK TABLE stream_epochs IN SHARE ROW EXCLUSIVE MODE;

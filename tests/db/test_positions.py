@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db import documents, positions
+from db import documents, positions, processing
 from db.errors import PositionNotReached
 from db.pool import Pool
+from schemas.events import State
 from schemas.position import OFFSET_BITS, Position, position_of
+from tests.db.rows import status
 
 LONG_S = 30
 """A wait that is over long before, or the test fails."""
@@ -51,6 +53,20 @@ async def test_an_event_that_is_no_outcome_settles_nothing(pool: Pool, tenant: s
     async with pool.acquire() as connection, connection.transaction():
         await documents.apply(connection, tenant, "d", 7)
     assert not await settled(pool, tenant, 1)
+
+
+async def test_a_write_is_known_from_its_first_report_on(pool: Pool, tenant: str) -> None:
+    place = Position(0, 6, "d")
+    for told in (None, 5):
+        if told:
+            await processing.report(pool, status(tenant, "d", told, State.INDEXED))
+        with pytest.raises(PositionNotReached):
+            await positions.wait_until_known(pool, tenant, place, 0)
+    await processing.report(pool, status(tenant, "d", 6, State.RECEIVED))
+    await positions.wait_until_known(pool, tenant, place, 0)
+    # A cancellation becomes no revision; what is known of it is that it is done.
+    await settle(pool, tenant, 6, "other")
+    await positions.wait_until_known(pool, tenant, Position(0, 6, "other"), 0)
 
 
 async def test_a_wait_ends_when_another_connection_gets_there(pool: Pool, tenant: str) -> None:
