@@ -84,6 +84,7 @@ class Lanes:
         """Take a record on; waits while too many are held. Each partition's come in the order of their offsets."""
         offset = record.offset
         partition = self._partitions.setdefault(record.partition, _Partition(record.partition, offset, offset))
+        await self._stage.look_ahead(record)
         size_bytes = len(record.value or b"")
         while self._held and (self._held == HELD_RECORDS_MAX or self._held_bytes + size_bytes > HELD_BYTES_MAX):
             self._room.clear()

@@ -73,8 +73,18 @@ class Stage(ABC):
     async def give_up(self, record: Record, failure: Failure) -> None:
         """Keep a record, valid or not, in the dead letter, and tell everybody that nothing more will come of it."""
 
+    async def foresee(self, record: Record) -> None:  # noqa: B027 - few stages have a use for it
+        """Look at a record when it comes in, before those that wait in front of it are handled."""
+
     async def note_retry(self, record: Record, failure: Failure, attempt: int) -> None:  # noqa: B027 - nothing to tell
         """Tell whoever waits that a try failed and another one will follow; ``attempt`` counts from 1."""
+
+    async def look_ahead(self, record: Record) -> None:
+        """Have a record foreseen. It will be handled all the same, so this fails in silence but for the log."""
+        try:
+            await self._outlast(lambda: self.foresee(record))
+        except Exception:
+            log.exception("not foreseen", stage=self.name, **record.about())
 
     async def run(self, records: Sequence[Record], attempt: int = 1) -> float | None:
         """Try once; an outage of Kafka or Postgres is waited for, and is not counted.

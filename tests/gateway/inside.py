@@ -10,6 +10,7 @@ from db.pool import Pool
 from engine.embed import EmbedderSettings
 from engine.embedders import create_embedder
 from gateway import state as gateway_state
+from gateway.admission import Admission
 from gateway.app import create_app
 from gateway.hub import Hub
 from gateway.lag import LagMeter
@@ -32,8 +33,19 @@ async def inside(
     kafka = producer(broker)
     await kafka.start()
     embedder = create_embedder(EmbedderSettings())
+    lag = LagMeter(broker)
+    admission = Admission(settings, pool, lag)
     state = State(
-        settings, pool, blobs or Blobs(BlobSettings()), embedder, Hub(broker), LagMeter(broker), kafka, epoch=0
+        settings,
+        pool,
+        blobs or Blobs(BlobSettings()),
+        embedder,
+        Hub(broker),
+        lag,
+        admission,
+        kafka,
+        epoch=0,
+        log_id="inside",
     )
     app = create_app(settings)
     gateway_state.install(app, state)
