@@ -48,7 +48,7 @@ class Line:
         self.life = Life("tests", self._logs)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def line(away: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     """A worker that runs."""
     started = Line(tmp_path_factory.mktemp("line"))

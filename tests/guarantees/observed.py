@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class Observer:
     async def idle(self) -> None:
         """Wait until every stage has acknowledged everything."""
         for stage in GROUP_OF_STAGE:  # in the order of the flow: behind one that is done nothing more comes
-            await eventually(lambda stage=stage: self._is_idle(stage), deadline_s=DEADLINE_S)
+            await eventually(partial(self._is_idle, stage), deadline_s=DEADLINE_S)
 
     async def _is_idle(self, stage: str) -> bool:
         group, topic = GROUP_OF_STAGE[stage]

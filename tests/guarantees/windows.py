@@ -79,6 +79,10 @@ def after(target: str) -> Place:
     return Place(target, False)
 
 
+def _of_text(call: Call) -> bool:
+    return bool(call["derived"])
+
+
 def _kind(call: Call) -> str:
     return str(dict(call["headers"]).get("ce_type", b"").decode())
 
@@ -162,4 +166,10 @@ WINDOWS = [
         "W30", "answer", "an answer is told, but not acknowledged", after("streams.answer:AnswerStage.handle"), "ask"
     ),
 ]
-BY_NAME = {window.name: window for window in WINDOWS}
+SLEEPS = [
+    Window("Z1", "parse", "before the text is noted as needed", Place("db.blob_uses:begin", True, _of_text)),
+    Window("Z2", "index", "before an event is applied", Place("db.documents:apply", True)),
+    Window("Z3", "answer", "before an answer is stored", Place("streams.answer:AnswerStage._store", True), "ask"),
+]
+"""Where no process needs to end, but one may fall asleep and wake late."""
+BY_NAME = {window.name: window for window in (*WINDOWS, *SLEEPS)}
