@@ -10,11 +10,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from db import blob_uses, processing
 from db.blobs import Blobs, BlobSettings
-from db.pool import DatabaseSettings, Pool, close, connect
+from db.pool import Pool
 from engine.chunk import ChunkSettings
 from engine.embed import EmbedderSettings
 from engine.embedders import create_embedder
@@ -100,16 +100,6 @@ class Flow:
         }
         self.passed = dict.fromkeys(STAGES, 0)
         """How many records each stage has acknowledged."""
-
-    @classmethod
-    async def connected(cls) -> "tuple[Pool, Self]":
-        """A pool, and a flow over it."""
-        pool = await connect(DatabaseSettings())
-        return pool, cls(pool)
-
-    async def close(self) -> None:
-        """Give the connections back."""
-        await close(self._pool)
 
     def records(self, stage: str) -> Sequence[Record]:
         """What a stage reads."""

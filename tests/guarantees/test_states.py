@@ -1,12 +1,14 @@
 """Whatever is written, in whatever order the stages get at it: every step is one of the table's, every end sound."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from typing import ClassVar
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,13 +19,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from db.pool import DatabaseSettings, Pool, close, connect
 from schemas.events import TRANSITIONS, State, reaches
 from tests.guarantees.flow import STAGES, Document, Flow
 
-TEXTS = ("The pin is yellow.", "The pin is red.", " ".join(f"Sentence {index} stands here." for index in range(3_000)))
+TEXTS = ("The pin is yellow.", "The pin is red.", " ".join(f"Sentence {index} stands here." for index in range(2_000)))
 NO_PDF = "This is no PDF."
+EXAMPLES = int(os.environ.get("EXAMPLES", "12"))
+STEPS = 16
 WATCH = """
-CREATE TABLE walked_transitions (tenant_id text, revision bigint, before text, after text);
+CREATE TABLE public.walked_transitions (tenant_id text, revision bigint, before text, after text);
 CREATE FUNCTION note_walked() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO public.walked_transitions VALUES (NEW.tenant_id, NEW.revision, OLD.state, NEW.state);
@@ -35,7 +40,7 @@ FOR EACH ROW WHEN (OLD.state <> NEW.state) EXECUTE FUNCTION note_walked();
 UNWATCH = """
 DROP TRIGGER note_walked ON document_processing;
 DROP FUNCTION note_walked;
-DROP TABLE walked_transitions;
+DROP TABLE public.walked_transitions;
 """
 
 
@@ -66,16 +71,18 @@ async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
 
 async def walked(flow: Flow) -> set[tuple[State, State]]:
     """The transitions that were stored."""
-    return {(State(before), State(after)) for before, after in await flow.rows("before, after FROM walked_transitions")}
+    return {(State(before), State(after)) for before, after in await flow.rows("before, after FROM public.walked_transitions")}
 
 
 class Courses(RuleBasedStateMachine):
     """One document, whoever writes it, and the workers of three stages, some of which sleep now and then."""
 
+    runner: ClassVar[asyncio.Runner]
+    pool: ClassVar[Pool]
+
     @initialize()
     def begin(self) -> None:
-        self.runner = asyncio.Runner()
-        _, self.flow = self.runner.run(Flow.connected())
+        self.flow = Flow(self.pool)
         self.texts: dict[int, str | None] = {}
         """By revision: what was submitted; None of what cannot be parsed."""
         self.deleted = self.cancelled = 0
@@ -148,11 +155,7 @@ class Courses(RuleBasedStateMachine):
             assert reaches(before, after), (before, after)
 
     def teardown(self) -> None:
-        try:
-            self.runner.run(self._assert_sound_end())
-        finally:
-            self.runner.run(self.flow.close())
-            self.runner.close()
+        self.runner.run(self._assert_sound_end())
 
     async def _assert_sound_end(self) -> None:
         await self.flow.drain()
@@ -175,15 +178,21 @@ class Courses(RuleBasedStateMachine):
 
 
 def test_every_step_is_one_of_the_table_and_every_end_sound(watched: None) -> None:
-    run_state_machine_as_test(
-        Courses,
-        settings=settings(
-            max_examples=12,
-            stateful_step_count=16,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    with asyncio.Runner() as Courses.runner:
+        Courses.pool = Courses.runner.run(connect(DatabaseSettings()))
+        try:
+            run_state_machine_as_test(
+                Courses,
+                settings=settings(
+                    max_examples=EXAMPLES,
+                    stateful_step_count=STEPS,
+                    deadline=None,
+                    suppress_health_check=list(HealthCheck),
+                    phases=(Phase.explicit, Phase.generate),
+                ),
+            )
+        finally:
+            Courses.runner.run(close(Courses.pool))
 
 
 async def _to_the_end(flow: Flow) -> None:
@@ -205,8 +214,8 @@ async def _ended(flow: Flow, stages: tuple[str, ...], *, fails: bool, unparsable
     await flow.drain()
 
 
-async def test_every_transition_of_the_table_is_walked(watched: None) -> None:
-    pool, flow = await Flow.connected()
+async def test_every_transition_of_the_table_is_walked(watched: None, pool: Pool) -> None:
+    flow = Flow(pool)
     await _to_the_end(flow)
     found = await walked(flow)
     for fails in (True, False):
@@ -214,5 +223,4 @@ async def test_every_transition_of_the_table_is_walked(watched: None) -> None:
             flow = Flow(pool)
             await _ended(flow, stages, fails=fails, unparsable=unparsable)
             found |= await walked(flow)
-    await flow.close()
     assert found == {(state, following) for state in State for following in TRANSITIONS[state]}
