@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details, with a stable ``type``; nothing internal leaks."""
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -117,11 +118,9 @@ def of_error(error: MillraceError) -> JSONResponse:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("unexpected error", error_type=error.type, exc_info=error)
         return problem("internal", "Something went wrong in Millrace.", status)
-    reason, retry_after_s = error.type, RETRY_AFTER_S
-    if isinstance(error, Refused):
-        reason, retry_after_s = error.reason, error.retry_after_s
+    retry_after_s = math.ceil(error.retry_after_s or RETRY_AFTER_S)
     if status in FOR_NOW:
-        REFUSED.labels(reason).inc()
+        REFUSED.labels(error.reason if isinstance(error, Refused) else error.type).inc()
     return problem(error.type, error.title(), status, detail=error.detail, hint=error.hint, retry_after_s=retry_after_s)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from fastapi import Depends, FastAPI, Header, Query, Request
 
@@ -22,11 +21,12 @@ from gateway.hub import Hub
 from gateway.lag import LagMeter
 from gateway.problems import BodyTooLarge
 from gateway.settings import GatewaySettings
-from schemas.broker import BrokerSettings, producer
+from schemas.broker import BrokerSettings
 from schemas.errors import BrokerUnavailable, InvalidPosition
 from schemas.events import Event, TenantId
 from schemas.log import log_id
 from schemas.position import Position, position_of
+from schemas.producer import Producer
 from schemas.topics import Topic
 from schemas.wire import encode
 
@@ -48,7 +48,7 @@ class State:
     hub: Hub
     lag: LagMeter
     admission: Admission
-    kafka: AIOKafkaProducer
+    kafka: Producer
     epoch: int
     log_id: str
     """Of the log that ``epoch`` numbers."""
@@ -58,10 +58,9 @@ class State:
 
         Raises `BrokerUnavailable`, and `BodyTooLarge` where the broker does not take an event of this size.
         """
-        key, value, headers = encode(event, traceparent=traceparent)
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
-                written = await self.kafka.send_and_wait(topic.name, value, key=key, headers=headers)
+                [written] = await self.kafka.send(topic, [encode(event, traceparent=traceparent)])
         except TimeoutError as error:
             raise BrokerUnavailable(
                 f"No acknowledgement within {ACKNOWLEDGED_WITHIN_S:g} s; whether the event was written is unknown."
@@ -70,6 +69,8 @@ class State:
             raise BodyTooLarge("It does not fit into one event.") from error
         except KafkaError as error:
             raise BrokerUnavailable from error
+        if written.offset < 0:
+            raise BrokerUnavailable("The event was written, but the broker did not say where.")
         return written.partition, position_of(self.epoch, written.offset)
 
 
@@ -84,7 +85,7 @@ async def open_state(settings: GatewaySettings) -> AsyncIterator[State]:
         stack.push_async_callback(embedder.aclose)
         log_written = await log_id(broker)
         epoch = await positions.epoch_of(pool, log_written)
-        kafka = producer(broker)
+        kafka = Producer(broker)
         await kafka.start()
         stack.push_async_callback(_stop, kafka)
         hub = Hub(broker)
@@ -95,7 +96,7 @@ async def open_state(settings: GatewaySettings) -> AsyncIterator[State]:
         yield State(settings, pool, Blobs(BlobSettings()), embedder, hub, lag, admission, kafka, epoch, log_written)
 
 
-async def _stop(kafka: AIOKafkaProducer) -> None:
+async def _stop(kafka: Producer) -> None:
     """Disconnect; where the broker is away, what it has not acknowledged is given up after a while."""
     with suppress(TimeoutError):
         async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
