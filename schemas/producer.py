@@ -25,8 +25,8 @@ REJECTED = (BrokerResponseError, ProducerFenced)
 class Producer:
     """Sends records and returns once the broker has acknowledged them.
 
-    aiokafka counts a batch also where the broker rejects it for good, and then every later one of its partition is refused
-    as out of order; so after a rejection this begins anew.
+    aiokafka counts a batch also where the broker rejects it for good, and then every later one of its partition is
+    refused as out of order; so after a rejection this begins anew.
     """
 
     def __init__(self, settings: BrokerSettings) -> None:
