@@ -27,8 +27,10 @@ from typing import Any
 from millrace.chaos import history
 from millrace.chaos.checking import answers, conversations, ends, order, storage
 from millrace.chaos.checking.knowledge import Knowledge
-from millrace.chaos.report import Report
 from millrace.chaos.timeline import WRITES
+from millrace.chaos.violations import Report, Violation
+
+__all__ = ["Report", "Violation", "check", "check_lines"]
 
 
 def check(path: Path) -> Report:

@@ -70,7 +70,7 @@ class History:
         finally:
             self._write({**vars(operation), "end": time.monotonic()})
 
-    def note(self, kind: str, **data: Any) -> None:
+    def note(self, kind: str, /, **data: Any) -> None:
         """Record something that no client did: a fault, the beginning of a round."""
         self._write({"note": kind, "at": time.monotonic(), **data})
 

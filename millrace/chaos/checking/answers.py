@@ -5,8 +5,8 @@ from typing import Any
 
 from millrace.chaos.checking.knowledge import Key, Knowledge, Sight
 from millrace.chaos.marks import Mark, marks_in
-from millrace.chaos.report import Report
 from millrace.chaos.timeline import Told
+from millrace.chaos.violations import Report
 
 Line = dict[str, Any]
 

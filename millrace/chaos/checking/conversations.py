@@ -5,7 +5,7 @@ from typing import Any
 
 from millrace.chaos.checking.answers import SETTLER
 from millrace.chaos.checking.knowledge import Knowledge
-from millrace.chaos.report import Report
+from millrace.chaos.violations import Report
 
 Answer = tuple[str, list[dict[str, Any]]]
 

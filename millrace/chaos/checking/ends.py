@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from millrace.chaos.checking.knowledge import FINAL, Key, Knowledge, Sight, Span
-from millrace.chaos.report import Report
 from millrace.chaos.timeline import REMOVALS, REPEATS, SUBMISSIONS, Timeline
+from millrace.chaos.violations import Report
 
 LETTER_GRACE_S = 30.0
 """A worker that was killed between a failure and its letter sends the letter soon after it was started again."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from millrace.chaos.checking.knowledge import Key, Knowledge, Sight
 from millrace.chaos.marks import marks_in
-from millrace.chaos.report import Report
 from millrace.chaos.timeline import REMOVALS, Timeline
+from millrace.chaos.violations import Report
 
 STALE_BOUND_S = 30.0
 """A read that asks for a position waits ten seconds at most until the tables have it: what another read showed so much

@@ -3,7 +3,7 @@
 from typing import Any
 
 from millrace.chaos.checking.knowledge import Key, Knowledge, Sight
-from millrace.chaos.report import Report
+from millrace.chaos.violations import Report
 
 BLOB_GRACE_S = 60.0
 """Blobs go after the rows that named them; a process that was killed in between leaves them to a job that comes by."""

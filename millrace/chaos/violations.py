@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 EXAMPLES_PER_KIND_MAX = 20
 """One broken promise shows in a thousand reads; the first ones tell what it is."""
@@ -10,11 +9,11 @@ EXAMPLES_PER_KIND_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A broken promise: its kind, what is wrong in a sentence, and the operations that show it."""
+    """A broken promise: its kind, what is wrong in a sentence, and ``ops``: the operations that show it, by their index."""
 
     kind: str
     message: str
-    operations: tuple[int, ...]
+    ops: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -27,19 +26,8 @@ class Report:
     """Of violations by kind, all of them."""
     violations: list[Violation] = field(default_factory=list)
 
-    def add(self, kind: str, message: str, *operations: int) -> None:
+    def add(self, kind: str, message: str, *ops: int) -> None:
         """Note a violation."""
         self.counts[kind] += 1
         if self.counts[kind] <= EXAMPLES_PER_KIND_MAX:
-            self.violations.append(Violation(kind, message, tuple(sorted(set(operations)))))
-
-    def as_dict(self) -> dict[str, Any]:
-        """For a machine."""
-        return {
-            "acknowledged": self.acknowledged,
-            "reads": self.reads,
-            "counts": dict(self.counts),
-            "violations": [
-                {"kind": each.kind, "message": each.message, "operations": each.operations} for each in self.violations
-            ],
-        }
+            self.violations.append(Violation(kind, message, tuple(sorted(set(ops)))))
