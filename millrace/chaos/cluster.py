@@ -15,7 +15,7 @@ import asyncpg
 
 from millrace.chaos.disk import Disk
 from millrace.chaos.parts import Command, Part, Server
-from millrace.chaos.proxy import Proxy
+from millrace.chaos.proxy import Affects, Proxy
 from millrace.local.home import Home
 from millrace.local.kafka import LocalKafka, Seat, new_cluster_id
 from millrace.local.ports import HOST, free_port
@@ -131,10 +131,10 @@ class Cluster:
             await self.until_ready(SET_UP_DEADLINE_S)
             yield
 
-    async def until_ready(self, deadline_s: float) -> None:
-        """Return once every part runs and is ready. Raises `NotReady` with those that are not by the deadline."""
+    async def until_ready(self, deadline_s: float, parts: Sequence[Part] | None = None) -> None:
+        """Return once these parts, or all, run and are ready. Raises `NotReady` with those that are not by then."""
         deadline = time.monotonic() + deadline_s
-        while ailing := await self._ailing():
+        while ailing := await self._ailing(parts or list(self.parts.values())):
             if time.monotonic() > deadline:
                 raise NotReady(f"After {deadline_s:g} s: {', '.join(ailing)}; logs: {self.folder / 'logs'}.")
             await asyncio.sleep(LOOK_EVERY_S)
@@ -155,9 +155,11 @@ class Cluster:
             self._keepers.pop(name).cancel()
             await self.run(self.parts.pop(name).stop)
 
-    async def _ailing(self) -> list[str]:
-        """The parts that do not run, or are not ready."""
-        parts = list(self.parts.values())
+    def belongs_to(self, name: str) -> Affects:
+        """Whether a client's port is one of this part's, also after it was started again."""
+        return lambda port: name in self.parts and port in self.parts[name].client_ports()
+
+    async def _ailing(self, parts: Sequence[Part]) -> list[str]:
         loop = asyncio.get_running_loop()
         ready = await asyncio.gather(*(loop.run_in_executor(self._threads, part.is_ready) for part in parts))
         return [part.name for part, is_ready in zip(parts, ready, strict=True) if not is_ready]

@@ -6,10 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import structlog
-
-log = structlog.get_logger()
-
 BALLAST_STEPS_BYTES = (1 << 20, 4096, 1)
 """Large steps first; then to the last byte, since a small write would still fit."""
 
@@ -42,16 +38,18 @@ class Disk:
         self.folder.rmdir()
         beside.rename(self.folder)
 
-    @contextmanager
-    def filled(self) -> Iterator[None]:
-        """Leave no byte free while the context lasts."""
-        ballast = self.folder / "ballast"
-        try:
-            with ballast.open("wb", buffering=0) as file:
-                for step in BALLAST_STEPS_BYTES:
-                    with suppress(OSError):
-                        while file.write(bytes(step)) == step:
-                            pass
-            yield
-        finally:
-            ballast.unlink(missing_ok=True)
+    def fill(self) -> None:
+        """Leave no byte free."""
+        with self._ballast.open("wb", buffering=0) as file:
+            for step in BALLAST_STEPS_BYTES:
+                with suppress(OSError):
+                    while file.write(bytes(step)) == step:
+                        pass
+
+    def free(self) -> None:
+        """Give back what `fill` took."""
+        self._ballast.unlink(missing_ok=True)
+
+    @property
+    def _ballast(self) -> Path:
+        return self.folder / "ballast"

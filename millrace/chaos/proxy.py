@@ -57,12 +57,12 @@ class Proxy:
                 connection.abort()
 
     @contextmanager
-    def imposing(self, network: Network, affects: Affects = _everybody) -> Iterator[None]:
+    def imposing(self, network: Network, affects: Affects | None = None) -> Iterator[None]:
         """Let the connections that are concerned, also new ones, go through this while the context lasts.
 
         The newest that concerns a connection holds for it.
         """
-        entry = (network, affects)
+        entry = (network, affects or _everybody)
         self._imposed.append(entry)
         self._apply()
         try:
