@@ -13,6 +13,7 @@ from typing import Protocol
 
 import asyncpg
 
+from millrace.chaos.clock import Clock
 from millrace.chaos.disk import Disk
 from millrace.chaos.parts import Command, Part, Server
 from millrace.chaos.proxy import Affects, Proxy
@@ -216,6 +217,7 @@ class Cluster:
             env={**self._environment(), port_setting: str(port)},
             logs=self._logs,
             ready_url=f"http://{HOST}:{port}/{path}",
+            clock=Clock(self.folder / f"{name}.clock"),
         )
 
     def _environment(self) -> Mapping[str, str]:

@@ -10,12 +10,15 @@ import structlog
 
 from millrace.chaos.cluster import BROKERS, Cluster
 from millrace.chaos.leaders import move_leaders
+from millrace.chaos.parts import Command
 from millrace.chaos.plan import Fault
 from millrace.chaos.proxy import Network
 from schemas.errors import MillraceError
 
 log = structlog.get_logger()
 
+CLOCK_JUMP_S = 2 * 3600
+"""As far as a wrong time zone goes."""
 BACK_DEADLINE_S = 60
 """For a part that was restarted in order to be ready again."""
 
@@ -94,6 +97,19 @@ async def _full_disk(cluster: Cluster, target: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _another_time(offset_s: int, cluster: Cluster, target: str) -> AsyncIterator[None]:
+    part = cluster.parts[target]
+    assert isinstance(part, Command)
+    if not part.clock.can_jump:
+        raise FaultLeftOut("It takes libfaketime (Debian: apt install libfaketime).")
+    part.clock.jump(offset_s)
+    try:
+        yield
+    finally:
+        part.clock.jump(0)
+
+
+@asynccontextmanager
 async def _networked(network: Network, cluster: Cluster, target: str) -> AsyncIterator[None]:
     client, _, server = target.rpartition(">")
     links = BROKERS if server == "brokers" else (server,)
@@ -119,4 +135,6 @@ FAULTS: dict[str, Inject] = {
     "cut": partial(_networked, Network(cut=True)),
     "silent": partial(_networked, Network(silent_to_server=True, silent_to_client=True)),
     "no-answers": partial(_networked, Network(silent_to_client=True)),
+    "clock-forward": partial(_another_time, CLOCK_JUMP_S),
+    "clock-back": partial(_another_time, -CLOCK_JUMP_S),
 }

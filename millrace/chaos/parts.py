@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from millrace.chaos.clock import Clock
 from millrace.local.kafka import LocalKafka
 from millrace.local.postgres import LocalPostgres
 from millrace.local.process import Child
@@ -98,11 +99,20 @@ class Command(Part):
     """A worker or a gateway: ``command`` is its whole command line, ``ready_url`` answers 200 once it works."""
 
     def __init__(
-        self, name: str, kind: str, command: Sequence[str], *, env: Mapping[str, str], logs: Path, ready_url: str
+        self,
+        name: str,
+        kind: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        logs: Path,
+        ready_url: str,
+        clock: Clock,
     ) -> None:
         super().__init__(name, kind)
+        self.clock = clock
         self._command = command
-        self._env = env
+        self._env = {**env, **clock.environment()}
         self._logs = logs
         self._ready_url = ready_url
         self._child: Child | None = None

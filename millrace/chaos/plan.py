@@ -13,9 +13,7 @@ GROUPS = (*((f"{stage}-1", f"{stage}-2") for stage in STAGES), GATEWAYS, BROKERS
 """Processes of one kind: a kind is drawn first, so that eight workers do not crowd out the one Postgres."""
 CLIENTS = (*WORKERS, *GATEWAYS)
 SERVERS = tuple((link,) for link in ("postgres", *BROKERS))
-ONE_FROM_SERVERS = tuple(
-    tuple(f"{client}>{server}" for client in CLIENTS) for server in ("postgres", "brokers")
-)
+ONE_FROM_SERVERS = tuple(tuple(f"{client}>{server}" for client in CLIENTS) for server in ("postgres", "brokers"))
 """One process is cut off from a server that all others reach: ``client>server``."""
 
 
@@ -46,6 +44,9 @@ KINDS = {
     "silent": Kind(NETWORKS, (1.0, 8.0)),
     # What is asked is done, but the answer is lost.
     "no-answers": Kind(NETWORKS, (1.0, 8.0)),
+    # The wall clock alone jumps, there and back.
+    "clock-forward": Kind((CLIENTS,), (2.0, 5.0)),
+    "clock-back": Kind((CLIENTS,), (2.0, 5.0)),
 }
 AFTER_S = (0.5, 2.0)
 """From the begin of the round, when the workload runs, to the fault."""
