@@ -6,16 +6,12 @@ from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanag
 from functools import partial
 from signal import SIGINT, SIGQUIT, Signals
 
-import structlog
-
-from millrace.chaos.cluster import BROKERS, Cluster
+from millrace.chaos.cluster import BROKERS, Cluster, Note
 from millrace.chaos.leaders import move_leaders
 from millrace.chaos.parts import Command
 from millrace.chaos.plan import Fault
 from millrace.chaos.proxy import Network
 from schemas.errors import MillraceError
-
-log = structlog.get_logger()
 
 CLOCK_JUMP_S = 2 * 3600
 """As far as a wrong time zone goes."""
@@ -31,11 +27,13 @@ class FaultLeftOut(MillraceError):
     type = "fault-left-out"
 
 
-async def inject(cluster: Cluster, fault: Fault) -> None:
+async def inject(cluster: Cluster, fault: Fault, note: Note) -> None:
     """Wait, let the fault happen, hold it, end it. Raises `FaultLeftOut`."""
     await asyncio.sleep(fault.after_s)
+    note("fault", fault=fault.kind, target=fault.target)
     async with FAULTS[fault.kind](cluster, fault.target):
         await asyncio.sleep(fault.hold_s)
+    note("healed", fault=fault.kind, target=fault.target)
 
 
 @asynccontextmanager
@@ -80,7 +78,7 @@ async def _rolling_restart(cluster: Cluster, kind: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _other_leaders(cluster: Cluster, _: str) -> AsyncIterator[None]:
-    log.info("leaders moved", partitions=await move_leaders(cluster.kafka))
+    await move_leaders(cluster.kafka)
     yield
 
 

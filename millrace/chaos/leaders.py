@@ -64,9 +64,7 @@ class _ReassignV0(RequestStruct):
                 ("name", CompactString("utf-8")),
                 (
                     "partitions",
-                    CompactArray(
-                        ("partition_index", Int32), ("replicas", CompactArray(Int32)), ("tags", TaggedFields)
-                    ),
+                    CompactArray(("partition_index", Int32), ("replicas", CompactArray(Int32)), ("tags", TaggedFields)),
                 ),
                 ("tags", TaggedFields),
             ),
@@ -149,7 +147,9 @@ async def move_leaders(bootstrap_servers: str) -> int:
         after = await _described(admin)
     finally:
         await admin.close()
-    return sum(after[name][number][0] != leader for name, each in before.items() for number, (leader, _) in each.items())
+    return sum(
+        after[name][number][0] != leader for name, each in before.items() for number, (leader, _) in each.items()
+    )
 
 
 async def _described(admin: AIOKafkaAdminClient) -> dict[str, dict[int, tuple[int, list[int]]]]:
@@ -160,7 +160,7 @@ async def _described(admin: AIOKafkaAdminClient) -> dict[str, dict[int, tuple[in
         topic["topic"]: {
             each["partition"]: (
                 each["leader"],
-                sorted(each["replicas"], key=lambda node: (node != each["leader"], node)),  # noqa: B023 - used at once
+                sorted(each["replicas"], key=lambda node: (node != each["leader"], node)),
             )
             for each in topic["partitions"]
         }

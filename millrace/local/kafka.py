@@ -1,6 +1,4 @@
-"""A real Kafka on this machine: a KRaft node that is broker and controller, alone or with others, on the jars that Maven
-resolved.
-"""
+"""A real Kafka on this machine: a KRaft node, broker and controller in one, alone or with others."""
 
 import base64
 import shutil
@@ -48,7 +46,7 @@ SETTINGS = {
     "num.io.threads": 4,
     "log.cleaner.dedupe.buffer.size": 16 << 20,
 }
-# A follower that hears nothing leaves the in-sync replicas, and asks another leader, after seconds; by default after 30.
+# A follower that hears nothing leaves the in-sync replicas and asks another leader in seconds; by default in 30.
 FOLLOWER_SETTINGS = {"replica.lag.time.max.ms": 4000, "replica.socket.timeout.ms": 3000}
 
 
