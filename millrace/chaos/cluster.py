@@ -13,7 +13,7 @@ from typing import Protocol
 
 import asyncpg
 
-from millrace.chaos.clock import Clock
+from millrace.chaos.clock import Clocks
 from millrace.chaos.disk import Disk
 from millrace.chaos.parts import Command, Part, Server
 from millrace.chaos.proxy import Affects, Proxy
@@ -84,6 +84,7 @@ class Cluster:
             "blobs": Disk(folder / "blobs", BLOBS_BYTES),
             "postgres": Disk(folder / "postgres", POSTGRES_BYTES),
         }
+        self.clocks = Clocks(folder)
         self._note = note
         self._libs = libs
         self._millrace = millrace
@@ -120,6 +121,7 @@ class Cluster:
         """Start everything and keep it running while the context lasts. Raises what the parts raise, and `NotReady`."""
         async with AsyncExitStack() as stack:
             self._assign_ports()
+            self.clocks.prepare()
             for disk in self.disks.values():
                 stack.enter_context(disk.mounted())
             for proxy in self.proxies.values():
@@ -214,10 +216,9 @@ class Cluster:
             name,
             kind,
             [*self._millrace, *arguments],
-            env={**self._environment(), port_setting: str(port)},
+            env={**self._environment(), **self.clocks.environment(name), port_setting: str(port)},
             logs=self._logs,
             ready_url=f"http://{HOST}:{port}/{path}",
-            clock=Clock(self.folder / f"{name}.clock"),
         )
 
     def _environment(self) -> Mapping[str, str]:

@@ -8,7 +8,6 @@ from signal import SIGINT, SIGQUIT, Signals
 
 from millrace.chaos.cluster import BROKERS, Cluster, Note
 from millrace.chaos.leaders import move_leaders
-from millrace.chaos.parts import Command
 from millrace.chaos.plan import Fault
 from millrace.chaos.proxy import Network
 from schemas.errors import MillraceError
@@ -96,15 +95,13 @@ async def _full_disk(cluster: Cluster, target: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _another_time(offset_s: int, cluster: Cluster, target: str) -> AsyncIterator[None]:
-    part = cluster.parts[target]
-    assert isinstance(part, Command)
-    if not part.clock.can_jump:
-        raise FaultLeftOut("It takes libfaketime (Debian: apt install libfaketime).")
-    part.clock.jump(offset_s)
+    if not cluster.clocks.can_jump:
+        raise FaultLeftOut("It takes Linux and a C compiler (Debian: apt install gcc libc6-dev).")
+    cluster.clocks.jump(target, offset_s)
     try:
         yield
     finally:
-        part.clock.jump(0)
+        cluster.clocks.jump(target, 0)
 
 
 @asynccontextmanager

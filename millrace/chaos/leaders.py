@@ -24,7 +24,7 @@ Partitions = Mapping[str, Mapping[int, list[int]]]
 """By topic and partition the nodes with a copy; the first is the preferred leader."""
 
 
-class _ReassignedV0(Response):
+class _ReassignedV0(Response):  # type: ignore[misc]
     API_KEY = 45
     API_VERSION = 0
     SCHEMA = Schema(
@@ -51,7 +51,7 @@ class _ReassignedV0(Response):
     )
 
 
-class _ReassignV0(RequestStruct):
+class _ReassignV0(RequestStruct):  # type: ignore[misc]
     API_KEY = 45
     API_VERSION = 0
     FLEXIBLE_VERSION = True
@@ -73,7 +73,7 @@ class _ReassignV0(RequestStruct):
     )
 
 
-class _Reassign(Request[_ReassignV0]):
+class _Reassign(Request[_ReassignV0]):  # type: ignore[misc]
     """AlterPartitionReassignments: the same nodes in another order make another one the preferred leader."""
 
     API_KEY = 45
@@ -82,14 +82,14 @@ class _Reassign(Request[_ReassignV0]):
         self._partitions = partitions
 
     def build(self, request_struct_class: type[_ReassignV0]) -> _ReassignV0:
-        topics = [
+        topics: list[tuple[Any, ...]] = [
             (name, [(number, nodes, {}) for number, nodes in each.items()], {})
             for name, each in self._partitions.items()
         ]
         return request_struct_class(REQUEST_TIMEOUT_MS, topics, {})
 
 
-class _ElectedV0(Response):
+class _ElectedV0(Response):  # type: ignore[misc]
     API_KEY = 43
     API_VERSION = 0
     SCHEMA = Schema(
@@ -107,7 +107,7 @@ class _ElectedV0(Response):
     )
 
 
-class _ElectV0(RequestStruct):
+class _ElectV0(RequestStruct):  # type: ignore[misc]
     API_KEY = 43
     API_VERSION = 0
     RESPONSE_TYPE = _ElectedV0
@@ -117,7 +117,7 @@ class _ElectV0(RequestStruct):
     )
 
 
-class _Elect(Request[_ElectV0]):
+class _Elect(Request[_ElectV0]):  # type: ignore[misc]
     """ElectLeaders: the preferred one leads, if it is in sync."""
 
     API_KEY = 43

@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx
 import psutil
 
-from millrace.chaos.clock import Clock
 from millrace.local.kafka import LocalKafka
 from millrace.local.postgres import LocalPostgres
 from millrace.local.process import Child
@@ -107,12 +106,10 @@ class Command(Part):
         env: Mapping[str, str],
         logs: Path,
         ready_url: str,
-        clock: Clock,
     ) -> None:
         super().__init__(name, kind)
-        self.clock = clock
         self._command = command
-        self._env = {**env, **clock.environment()}
+        self._env = env
         self._logs = logs
         self._ready_url = ready_url
         self._child: Child | None = None

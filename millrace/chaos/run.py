@@ -1,4 +1,4 @@
-"""A run of chaos: rounds of faults under load, after each of which the system comes to rest and the history is checked."""
+"""A run of chaos: rounds of faults under load; after each the system comes to rest and the history is checked."""
 
 import asyncio
 import time
