@@ -1,1 +1,4 @@
-"""Chaos: faults at every moment, clients that write down what they were told, and a checker of what they wrote."""
+"""Chaos: a cluster of real parts of its own, clients that record what they were told, faults, and a checker.
+
+Needs the extra ``local``.
+"""

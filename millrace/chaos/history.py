@@ -1,7 +1,8 @@
 """The history: what each client asked, when, and what it was told. The checker knows nothing else.
 
-A line of JSON for each operation, in the order in which they ended, and for each note. As in Jepsen, an outcome is ``ok``
-(it was done), ``refused`` (it was surely not done) or ``unknown`` (it may have been done, or may be at any later time).
+A line of JSON for each operation, in the order in which they ended, and for each note. As in Jepsen, an outcome is
+``ok`` (it was done), ``refused`` (it was surely not done) or ``unknown`` (it may have been done, or may be at any later
+time).
 """
 
 import time

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 WORDS_PER_PARAGRAPH = 36
-"""With the mark about 50 tokens: a chunk of at most 256 holds a few paragraphs, so that an edit leaves others as they are."""
+"""With the mark about 50 tokens: a chunk of at most 256 holds a few paragraphs, and an edit leaves the others alone."""
 
 _MARK = re.compile(r"\bmarkt(\d+)d(\d+)v(\d+)p(\d+)\b")
-_WORDS = (
+_WORDS = (  # noqa: SIM905
     "river stone mill wheel grain sluice pond miller flour shaft hopper gear lantern bolt plank rope weir bucket sack "
     "barn dust bearing cog spindle brake timber iron rust lever crank pulley chute sieve bran husk trough paddle gate "
     "turns grinds lifts stops opens closes carries leaks holds breaks runs slips old yellow heavy loose dry wet quick"
