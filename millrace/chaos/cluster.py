@@ -126,11 +126,11 @@ class Cluster:
                 stack.enter_context(disk.mounted())
             for proxy in self.proxies.values():
                 await stack.enter_async_context(proxy.running())
-            stack.push_async_callback(self._stop)
+            stack.push_async_callback(self.stop)
             await self._start_servers()
             await self._set_up()
             for name in (*WORKERS, *GATEWAYS):
-                await self._add(self._command(name))
+                await self.add(self._command(name))
             await self.until_ready(SET_UP_DEADLINE_S)
             yield
 
@@ -151,7 +151,7 @@ class Cluster:
         """One more worker of a stage while the context lasts; it leaves in order."""
         name = f"{stage}-3"
         self._ports[name] = free_port()
-        await self._add(self._command(name))
+        await self.add(self._command(name))
         try:
             yield
         finally:
@@ -185,7 +185,7 @@ class Cluster:
 
     async def _start_servers(self) -> None:
         servers = [Server(name, "broker", broker) for name, broker in self._brokers.items()]
-        await asyncio.gather(*(self._add(part) for part in (*servers, Server("postgres", "postgres", self._postgres))))
+        await asyncio.gather(*(self.add(part) for part in (*servers, Server("postgres", "postgres", self._postgres))))
 
     async def _set_up(self) -> None:
         database = await asyncpg.connect(self.database_url)
@@ -231,7 +231,8 @@ class Cluster:
             "MILLRACE_BLOBS_URL": str(self.blobs),
         }
 
-    async def _add(self, part: Part) -> None:
+    async def add(self, part: Part) -> None:
+        """Start a part and keep it running, whatever ends it."""
         self.parts[part.name] = part
         await self.run(part.start)
         self._keepers[part.name] = asyncio.create_task(self._keep(part), name=f"keep {part.name}")
@@ -252,7 +253,8 @@ class Cluster:
                 except (MillraceError, OSError) as error:
                     self._note("start-failed", part=part.name, error=str(error))
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
+        """End everything; what is being written down stays."""
         clients = [part for part in self.parts.values() if isinstance(part, Command)]
         servers = [part for part in self.parts.values() if isinstance(part, Server)]
         for part in self.parts.values():

@@ -135,7 +135,8 @@ class _Connection:
             if pause_s := network.delay_s + (len(data) / network.bytes_per_s if network.bytes_per_s else 0):
                 await asyncio.sleep(pause_s)
             if not data:
-                writer.write_eof()
+                if not writer.transport.is_closing():
+                    writer.write_eof()
                 return
             writer.write(data)
             await writer.drain()
