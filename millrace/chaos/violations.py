@@ -9,7 +9,7 @@ EXAMPLES_PER_KIND_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A broken promise: its kind, what is wrong in a sentence, and ``ops``: the operations that show it, by their index."""
+    """A broken promise: its kind, what is wrong in a sentence, and the indexes of the operations that show it."""
 
     kind: str
     message: str
@@ -18,7 +18,7 @@ class Violation:
 
 @dataclass(slots=True)
 class Report:
-    """What was checked, and what is wrong. No violation has more than `EXAMPLES_PER_KIND_MAX` of its kind beside it."""
+    """What was checked, and what is wrong: of each kind the first `EXAMPLES_PER_KIND_MAX`."""
 
     acknowledged: int = 0
     reads: int = 0
