@@ -3,10 +3,14 @@
 import random
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 WORDS_PER_PARAGRAPH = 36
 """With the mark about 50 tokens: a chunk of at most 256 holds a few paragraphs, and an edit leaves the others alone."""
+
+TEXTS_REMEMBERED_MAX = 65_536
+"""Most reads show what others showed before: looking for the marks anew takes half of the checker's time."""
 
 _MARK = re.compile(r"\bmarkt(\d+)d(\d+)v(\d+)p(\d+)\b")
 _WORDS = (  # noqa: SIM905
@@ -29,9 +33,10 @@ class Mark(NamedTuple):
         return f"markt{self.tenant}d{self.document}v{self.version}p{self.paragraph}"
 
 
-def marks_in(text: str) -> list[Mark]:
+@lru_cache(maxsize=TEXTS_REMEMBERED_MAX)
+def marks_in(text: str) -> tuple[Mark, ...]:
     """The marks in a text, in order."""
-    return [Mark(*map(int, found)) for found in _MARK.findall(text)]
+    return tuple(Mark(*map(int, found)) for found in _MARK.findall(text))
 
 
 def paragraph(mark: Mark) -> str:

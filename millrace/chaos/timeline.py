@@ -89,9 +89,9 @@ class Timeline:
             first = min(first, self.known[revision].start)
         self._first_start_behind = starts[::-1]
 
-    def newest(self) -> int:
-        """The newest revision that was acknowledged; 0 if none was."""
-        return self._revisions[-1] if self._revisions else 0
+    def newest_before(self, moment: float) -> int:
+        """The newest acknowledged revision whose write began before a moment; 0 if there is none."""
+        return next((each for each in reversed(self._revisions) if self.known[each].start < moment), 0)
 
     def between(self, lowest: int, highest: int) -> list[Write]:
         """The acknowledged writes whose revisions lie strictly between the two."""

@@ -1,14 +1,10 @@
 """The checker passes whatever a right service does, and catches each way in which one could be wrong."""
 
-from pathlib import Path
-from typing import Any
-
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.chaos.checker import Report, check, check_lines
+from millrace.chaos.checker import check_lines
 from tests.chaos.model import Clients, Entry, Json, Key, Row, Service, keys, story
 
 STEPS = st.tuples(

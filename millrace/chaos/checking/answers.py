@@ -1,6 +1,7 @@
 """One answer by itself: whether it can be true of the revisions that it names, and what it tells about them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from millrace.chaos.checking.knowledge import Key, Knowledge, Sight
@@ -146,7 +147,7 @@ def _of_one_document(line: Line, key: Key, pieces: list[Line], kind: str, knowle
 
 def _pieces(
     line: Line, key: Key, revision: int, pieces: Iterable[Line], kind: str, knowledge: Knowledge, report: Report
-) -> list[Mark]:
+) -> Sequence[Mark]:
     """Note what a revision shows where, and check that it can be that revision; gives all marks in it."""
     spans = knowledge.spans.setdefault((key, revision), {})
     paragraphs: dict[int, int] = {}
@@ -166,13 +167,13 @@ def _pieces(
     return all_marks
 
 
-def _check_owner(line: Line, key: Key, marks: list[Mark], report: Report) -> None:
+def _check_owner(line: Line, key: Key, marks: Sequence[Mark], report: Report) -> None:
     _check_tenant(line, marks, report)
     if strangers := [mark for mark in marks if mark.document != _number(key[1])]:
         report.add("mixed", f"{_name(key)} shows another document's text: {_brief(strangers)}", line["index"])
 
 
-def _check_tenant(line: Line, marks: list[Mark], report: Report) -> None:
+def _check_tenant(line: Line, marks: Sequence[Mark], report: Report) -> None:
     if strangers := [mark for mark in marks if mark.tenant != _number(line["tenant"])]:
         report.add("foreign", f"{line['tenant']} was shown {_brief(strangers)}", line["index"])
 
@@ -210,6 +211,7 @@ def _key(line: Line) -> Key:
     return line["tenant"], line["document_id"]
 
 
+@lru_cache
 def _number(name: str) -> int:
     """Tenants and documents end with the number that their marks have."""
     return int(name.rpartition("-")[2])
@@ -220,7 +222,7 @@ def _name(key: Key, revision: int | None = None) -> str:
     return name if revision is None else f"revision {revision} of {name}"
 
 
-def _brief(marks: list[Mark]) -> str:
+def _brief(marks: Sequence[Mark]) -> str:
     shown = " ".join(map(str, marks[:4]))
     return f"{shown} …" if len(marks) > 4 else shown or "nothing"
 

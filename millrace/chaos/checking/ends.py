@@ -44,8 +44,7 @@ def _check_exclusive(key: Key, seen: dict[int, int], timeline: Timeline, report:
 def _check_settled(key: Key, sight: Sight, timeline: Timeline, report: Report) -> None:
     """Once all has settled every acknowledged write has an end that somebody can see."""
     name, newest = _name(key), sight.newest or 0
-    before = [write.revision for write in timeline.known.values() if write.revision and write.start < sight.start]
-    if (awaited := max(before, default=0)) > newest:
+    if (awaited := timeline.newest_before(sight.start)) > newest:
         report.add("lost", f"{name} settled at {newest}, before {awaited}", timeline.known[awaited].index, sight.index)
         return
     if sight.state not in FINAL:

@@ -1,5 +1,6 @@
 """What a history tells, gathered by document, for the checks that hold one answer against another."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +39,7 @@ class Sight:
 class Knowledge:
     """All of it."""
 
-    timelines: dict[Key, Timeline] = field(default_factory=dict)
+    timelines: defaultdict[Key, Timeline] = field(default_factory=lambda: defaultdict(Timeline))
     sights: dict[Key, list[Sight]] = field(default_factory=dict)
     spans: dict[tuple[Key, int], dict[Span, tuple[int, str]]] = field(default_factory=dict)
     """What stands where in a revision, with the operation that showed it and whether as a chunk or as a citation."""
@@ -49,7 +50,7 @@ class Knowledge:
 
     def timeline(self, key: Key) -> Timeline:
         """A document's."""
-        return self.timelines.setdefault(key, Timeline())
+        return self.timelines[key]
 
     def add_write(self, line: dict[str, Any]) -> None:
         """Take in a write that was not refused."""

@@ -35,7 +35,8 @@ def check(reads: list[dict[str, Any]], knowledge: Knowledge, report: Report) -> 
 def _is_still(key: Key, sight: Sight, line: dict[str, Any], knowledge: Knowledge) -> bool:
     """Whether nothing can have changed since it was seen settled."""
     timeline = knowledge.timeline(key)
-    late = any(write.start > sight.start and write.start < line["end"] for write in timeline.known.values())
+    newest = timeline.newest_before(line["end"])
+    late = newest and timeline.known[newest].start > sight.start
     return not late and sight.state in {"indexed", "failed", "cancelled", "deleted"} and not timeline.unknown
 
 
