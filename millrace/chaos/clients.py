@@ -3,13 +3,13 @@
 import asyncio
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from millrace.chaos.doors import HttpDoor, KafkaDoor
-from millrace.chaos.history import History, Operation
+from millrace.chaos.history import History, Operation, Outcome
 from millrace.chaos.library import Document, Library
 
 
@@ -52,6 +52,16 @@ class Client(ABC):
                 await self.step()
             finally:
                 done.set()
+
+    @contextmanager
+    def writing(self, kind: str, document: Document, **arguments: Any) -> Iterator[Operation]:
+        """Record a write of a document, which is to be settled from then on."""
+        document.dirty = True
+        with self.operation(kind, document, **arguments) as operation:
+            try:
+                yield operation
+            finally:
+                document.doubtful |= operation.outcome is Outcome.UNKNOWN
 
     def operation(self, kind: str, document: Document, **arguments: Any) -> AbstractContextManager[Operation]:
         """Record an operation on a document."""

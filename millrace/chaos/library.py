@@ -36,18 +36,17 @@ class Document:
     """Of its paragraphs in the newest version given out."""
     newest: int = 0
     acknowledged: list[Written] = field(default_factory=list)
+    large: bool = False
+    """Whether it has hundreds of chunks."""
     dirty: bool = False
     """Whether it was written, or may have been, since it was last seen settled."""
+    doubtful: bool = False
+    """Whether there was a write of which nobody knows."""
 
     @property
     def document_id(self) -> str:
         """The id that the gateway knows."""
         return f"doc-{self.number}"
-
-    @property
-    def large(self) -> bool:
-        """Whether it has hundreds of chunks."""
-        return self.number < LARGE_DOCUMENTS_PER_TENANT
 
     def next_version(self, rng: random.Random) -> tuple[int, tuple[int, ...]]:
         """A new version's number and paragraphs: all of them new, or one of them."""
@@ -65,7 +64,6 @@ class Document:
 
     def acknowledge(self, told: Json | None, versions: Sequence[int] = ()) -> None:
         """Remember an acknowledgement, if there was one."""
-        self.dirty = True
         if told:
             self.acknowledged.append(Written(told["revision"], told["position"], tuple(versions)))
             del self.acknowledged[:-8]
@@ -81,13 +79,20 @@ class Library:
 
     def __init__(self, seed: int) -> None:
         self._documents = [
-            Document(f"chaos-{seed}-{tenant}", tenant, number)
+            Document(f"chaos-{seed}-{tenant}", tenant, number, large=number < LARGE_DOCUMENTS_PER_TENANT)
             for tenant in range(TENANTS)
             for number in range(DOCUMENTS_PER_TENANT)
         ]
+        self._made = DOCUMENTS_PER_TENANT
 
     def __iter__(self) -> Iterator[Document]:
         return iter(self._documents)
+
+    def retire(self, document: Document) -> None:
+        """Put a new document in the place of one with a write of which nobody knows: it proves less from then on."""
+        self._made += 1
+        place = self._documents.index(document)
+        self._documents[place] = Document(document.tenant, document.tenant_number, self._made, large=document.large)
 
     def any(self, rng: random.Random) -> Document:
         """One of all; the large ones seldom."""

@@ -20,13 +20,15 @@ from schemas.topics import DEAD_LETTER, STATUS, SUBMITTED, Topic
 
 FETCH_TIMEOUT_MS = 2_000
 
+GENERATIONS = "SELECT DISTINCT schemaname FROM pg_tables WHERE tablename = 'documents' ORDER BY 1"
+"""The schemas that have the derived tables."""
 ROWS = """
 SELECT tenant_id AS tenant, document_id, revision, count(*) AS rows, count(DISTINCT ordinal) AS ordinals
-FROM document_chunks WHERE tenant_id = ANY($1) GROUP BY 1, 2, 3
+FROM {schema}.document_chunks WHERE tenant_id = ANY($1) GROUP BY 1, 2, 3
 """
 DOCUMENTS = """
 SELECT tenant_id AS tenant, document_id, revision, deleted, blob_key, text_key
-FROM documents WHERE tenant_id = ANY($1)
+FROM {schema}.documents WHERE tenant_id = ANY($1)
 """
 
 
@@ -52,11 +54,16 @@ class Observer:
             )
 
     async def _tables(self, database_url: str) -> tuple[list[Json], list[Json]]:
+        rows: list[Json] = []
+        documents: list[Json] = []
         connection = await asyncpg.connect(database_url)
         try:
-            # Row-level security, where it is on, must not hide from the observer what it is there to find.
-            rows = [dict(row) for row in await connection.fetch(ROWS, self._tenants)]
-            documents = [dict(row) for row in await connection.fetch(DOCUMENTS, self._tenants)]
+            for [schema] in await connection.fetch(GENERATIONS):
+                for query, found in ((ROWS, rows), (DOCUMENTS, documents)):
+                    found += [
+                        {"generation": schema, **row}
+                        for row in await connection.fetch(query.format(schema=schema), self._tenants)
+                    ]
             self._epoch = int(await connection.fetchval("SELECT coalesce(max(epoch), 0) FROM stream_epochs"))
         finally:
             await connection.close()

@@ -43,6 +43,8 @@ class Settler(Client):
                 if told and _is_final(document, told):
                     document.dirty = False
                     await self._read_all(document)
+                    if document.doubtful:
+                        self.library.retire(document)
                     return None
                 last = str(told or last)
                 await asyncio.sleep(POLL_S)

@@ -31,8 +31,7 @@ class HttpProducer(Client):
 
     async def _submit(self, document: Document, versions: tuple[int, ...], text: str | None) -> None:
         kind = "edit" if document.acknowledged else "put"
-        with self.operation(kind, document, versions=versions, poison=text is None) as operation:
-            document.dirty = True
+        with self.writing(kind, document, versions=versions, poison=text is None) as operation:
             told = await self._send(operation, document, text)
             document.acknowledge(told, versions)
             if told:
@@ -76,16 +75,14 @@ class KafkaProducer(Client):
             return
         document = self.library.any(self.rng)
         if self.rng.random() < 0.15:
-            with self.operation("kafka_delete", document) as operation:
-                document.dirty = True
+            with self.writing("kafka_delete", document) as operation:
                 deleted = DocumentDeleted(tenant_id=document.tenant, document_id=document.document_id)
                 document.acknowledge(await self.doors.kafka.write(operation, deleted))
             return
         if document.large:
             return  # its text does not fit into an event
         _, versions = document.next_version(self.rng)
-        with self.operation("kafka_put", document, versions=versions, poison=False) as operation:
-            document.dirty = True
+        with self.writing("kafka_put", document, versions=versions, poison=False) as operation:
             submitted = DocumentSubmitted(
                 tenant_id=document.tenant,
                 document_id=document.document_id,
@@ -110,8 +107,7 @@ class Changer(Client):
             return
         kind = self.choose()
         path = f"/v1/documents/{document.document_id}"
-        with self.operation(kind, document) as operation:
-            document.dirty = True
+        with self.writing(kind, document) as operation:
             told = await self.doors.http(self.rng).write(
                 operation, self.method, path if self.method == "DELETE" else f"{path}/{kind}"
             )
