@@ -335,4 +335,4 @@ BROKEN: list[tuple[str, type[Service]]] = [
 def test_a_broken_service_is_caught(kind: str, service: type[Service]) -> None:
     report = check_lines(story(service()))
     assert report.counts[kind] > 0, report.counts
-    assert any(each.kind == kind and each.ops for each in report.violations)
+    assert any(each.kind == kind and each.operations for each in report.violations)
