@@ -1,7 +1,7 @@
 """What a gateway holds while it runs, and how a request gets at it. None of it is lost with the process."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
@@ -59,9 +59,22 @@ class State:
         Raises `BrokerUnavailable`, and `BodyTooLarge` where the broker does not take an event of this size.
         """
         key, value, headers = encode(event, traceparent=traceparent)
+        return await self.send(topic.name, key, value, headers)
+
+    async def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]],
+        partition: int | None = None,
+    ) -> tuple[int, int]:
+        """Write a record as it is, on the partition of its key if none is given; otherwise as `publish`."""
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
-                written = await self.kafka.send_and_wait(topic.name, value, key=key, headers=headers)
+                written = await self.kafka.send_and_wait(
+                    topic, value, key=key, headers=list(headers), partition=partition
+                )
         except TimeoutError as error:
             raise BrokerUnavailable(
                 f"No acknowledgement within {ACKNOWLEDGED_WITHIN_S:g} s; whether the event was written is unknown."
