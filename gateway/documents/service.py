@@ -177,6 +177,7 @@ async def report_received(
     place: Position,
     **known_of_it: str | None,
 ) -> None:
+    """Let the status say already that a revision was received; the stages will say it in a moment."""
     status = DocumentStatus(
         tenant_id=event.tenant_id,
         document_id=event.document_id,
