@@ -123,9 +123,9 @@ def of_error(error: MillraceError) -> JSONResponse:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("unexpected error", error_type=error.type, exc_info=error)
         return problem("internal", "Something went wrong in Millrace.", status)
+    retry_after_s = math.ceil(error.retry_after_s or RETRY_AFTER_S)
     if status in FOR_NOW:
         REFUSED.labels(error.reason if isinstance(error, Refused) else error.type).inc()
-    retry_after_s = math.ceil(error.retry_after_s or RETRY_AFTER_S)
     return problem(error.type, error.title(), status, detail=error.detail, hint=error.hint, retry_after_s=retry_after_s)
 
 

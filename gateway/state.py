@@ -1,13 +1,12 @@
 """What a gateway holds while it runs, and how a request gets at it. None of it is lost with the process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from fastapi import Depends, FastAPI, Header, Query, Request
 
@@ -22,11 +21,12 @@ from gateway.hub import Hub
 from gateway.lag import LagMeter
 from gateway.problems import BodyTooLarge
 from gateway.settings import GatewaySettings
-from schemas.broker import BrokerSettings, producer
+from schemas.broker import BrokerSettings
 from schemas.errors import BrokerUnavailable, InvalidPosition
 from schemas.events import Event, TenantId
 from schemas.log import log_id
 from schemas.position import Position, position_of
+from schemas.producer import Outgoing, Producer
 from schemas.topics import Topic
 from schemas.wire import encode
 
@@ -48,7 +48,7 @@ class State:
     hub: Hub
     lag: LagMeter
     admission: Admission
-    kafka: AIOKafkaProducer
+    kafka: Producer
     epoch: int
     log_id: str
     """Of the log that ``epoch`` numbers."""
@@ -58,23 +58,13 @@ class State:
 
         Raises `BrokerUnavailable`, and `BodyTooLarge` where the broker does not take an event of this size.
         """
-        key, value, headers = encode(event, traceparent=traceparent)
-        return await self.send(topic.name, key, value, headers)
+        return await self.send(topic, encode(event, traceparent=traceparent))
 
-    async def send(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Sequence[tuple[str, bytes]],
-        partition: int | None = None,
-    ) -> tuple[int, int]:
+    async def send(self, topic: Topic, record: Outgoing, partition: int | None = None) -> tuple[int, int]:
         """Write a record as it is, on the partition of its key if none is given; otherwise as `publish`."""
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
-                written = await self.kafka.send_and_wait(
-                    topic, value, key=key, headers=list(headers), partition=partition
-                )
+                [written] = await self.kafka.send(topic, [record], partition)
         except TimeoutError as error:
             raise BrokerUnavailable(
                 f"No acknowledgement within {ACKNOWLEDGED_WITHIN_S:g} s; whether the event was written is unknown."
@@ -83,6 +73,8 @@ class State:
             raise BodyTooLarge("It does not fit into one event.") from error
         except KafkaError as error:
             raise BrokerUnavailable from error
+        if written.offset < 0:
+            raise BrokerUnavailable("The event was written, but the broker did not say where.")
         return written.partition, position_of(self.epoch, written.offset)
 
 
@@ -97,7 +89,7 @@ async def open_state(settings: GatewaySettings) -> AsyncIterator[State]:
         stack.push_async_callback(embedder.aclose)
         log_written = await log_id(broker)
         epoch = await positions.epoch_of(pool, log_written)
-        kafka = producer(broker)
+        kafka = Producer(broker)
         await kafka.start()
         stack.push_async_callback(_stop, kafka)
         hub = Hub(broker)
@@ -108,7 +100,7 @@ async def open_state(settings: GatewaySettings) -> AsyncIterator[State]:
         yield State(settings, pool, Blobs(BlobSettings()), embedder, hub, lag, admission, kafka, epoch, log_written)
 
 
-async def _stop(kafka: AIOKafkaProducer) -> None:
+async def _stop(kafka: Producer) -> None:
     """Disconnect; where the broker is away, what it has not acknowledged is given up after a while."""
     with suppress(TimeoutError):
         async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):

@@ -18,9 +18,10 @@ from engine.chunk import ChunkSettings
 from engine.embed import Embedder, EmbedderSettings
 from engine.embedders import create_embedder
 from engine.parse import ParseLimits
-from schemas.broker import BrokerSettings, producer
+from schemas.broker import BrokerSettings
 from schemas.errors import MillraceError
 from schemas.log import log_id, until_log_changes
+from schemas.producer import Producer
 from schemas.topics import GROUP_OF_STAGE
 from streams.answer import AnswerStage
 from streams.app import create_app
@@ -102,7 +103,7 @@ async def run_worker(names: Sequence[str], stop: asyncio.Event) -> None:
         stack.push_async_callback(close, pool)
         log_read = await log_id(broker)
         epoch = await positions.epoch_of(pool, log_read)
-        kafka = producer(broker)
+        kafka = Producer(broker)
         await kafka.start()
         stack.push_async_callback(kafka.stop)
         blobs = Blobs(BlobSettings())

@@ -12,10 +12,12 @@ from gateway.state import State
 from schemas.errors import InvalidEvent, MillraceError
 from schemas.events import DocumentResubmitted, DocumentSubmitted
 from schemas.position import Position
-from schemas.topics import SUBMITTED
+from schemas.topics import SUBMITTED, TOPICS
 from schemas.wire import decode
 
 log = structlog.get_logger()
+
+TOPIC_BY_NAME = {topic.name: topic for topic in TOPICS}
 
 
 class LetterNotFound(MillraceError):
@@ -48,8 +50,8 @@ async def replay(state: State, tenant_id: str, letter_id: str, traceparent: str)
             )
             partition, position = await state.publish(SUBMITTED, event, traceparent)
         else:
-            headers = dead_letters.headers_of(row)
-            partition, position = await state.send(row["topic"], row["key"], value, headers, row["partition"])
+            record = row["key"], value, dead_letters.headers_of(row)
+            partition, position = await state.send(TOPIC_BY_NAME[row["topic"]], record, row["partition"])
         await dead_letters.close(connection, tenant_id, letter_id, LetterState.REPLAYED, position)
     place = None
     if row["topic"] == SUBMITTED.name and row["document_id"]:

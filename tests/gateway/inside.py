@@ -16,7 +16,8 @@ from gateway.hub import Hub
 from gateway.lag import LagMeter
 from gateway.settings import GatewaySettings
 from gateway.state import State
-from schemas.broker import BrokerSettings, producer
+from schemas.broker import BrokerSettings
+from schemas.producer import Producer
 
 
 @asynccontextmanager
@@ -30,7 +31,7 @@ async def inside(
 ) -> AsyncIterator[tuple[httpx.AsyncClient, State]]:
     """HTTP to it as a tenant, and its parts. Its hub and its lag meter do not run: they know what a test tells them."""
     settings, broker = settings or GatewaySettings(), broker or BrokerSettings()
-    kafka = producer(broker)
+    kafka = Producer(broker)
     await kafka.start()
     embedder = create_embedder(EmbedderSettings())
     lag = LagMeter(broker)

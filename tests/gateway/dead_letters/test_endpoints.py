@@ -7,8 +7,9 @@ import httpx
 import pytest
 
 from millrace.client import Gateway
-from schemas.broker import BrokerSettings, producer
+from schemas.broker import BrokerSettings
 from schemas.events import ChatRequested
+from schemas.producer import Producer
 from schemas.topics import CHAT_REQUESTED
 from schemas.wire import encode
 from tests.conditions import eventually
@@ -139,9 +140,9 @@ async def test_what_is_no_document_is_sent_again_as_it_was(http: httpx.AsyncClie
     """A question whose body is broken: it fails again, as a letter of its own, byte for byte the same."""
     question = ChatRequested(tenant_id=tenant, conversation_id="c", request_id=uuid.uuid4().hex, message="Why?")
     key, _, headers = encode(question)
-    kafka = producer(BrokerSettings())
+    kafka = Producer(BrokerSettings())
     await kafka.start()
-    await kafka.send_and_wait(CHAT_REQUESTED.name, b"\xff no JSON", key=key, headers=headers)
+    await kafka.send(CHAT_REQUESTED, [(key, b"\xff no JSON", headers)])
     await kafka.stop()
 
     async def count(wanted: int) -> list[dict[str, Any]]:
