@@ -402,6 +402,7 @@ def story(service: Service) -> list[Json]:
     clients.ask(first)
     clients.settle()
     clients.put(first, one=1)
+    clients.read("status", first)
     clients.look_for(first, 1)
     clients.read("search", first, query="anything")
     clients.read("chunks", first)
@@ -412,6 +413,10 @@ def story(service: Service) -> list[Json]:
     clients.read("search", third, query="anything")
     clients.ask(first)
     clients.settle()
+    for key in (first, third):
+        for kind in ("status", "get", "content", "chunks"):
+            clients.read(kind, key, asking=False)
+        clients.read("search", key, asking=False, query="anything")
     clients.put(third)
     clients.read("content", third)
     clients.settle()
