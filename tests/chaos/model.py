@@ -4,7 +4,7 @@ It is for the checker's tests alone: small enough to be seen to be right, and to
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -29,6 +29,7 @@ class Entry:
     key: Key
     versions: tuple[int, ...] = ()
     poison: bool = False
+    superseded: bool = False
 
 
 @dataclass(slots=True)
@@ -52,6 +53,7 @@ class Service:
 
     log: list[Entry] = field(default_factory=list)
     applied: int = 0
+    cancelled: set[int] = field(default_factory=set)
     rows: dict[Key, Row] = field(default_factory=dict)
     stored: dict[tuple[Key, int], int] = field(default_factory=dict)
     """Rows of chunks by revision."""
@@ -65,6 +67,26 @@ class Service:
         row = self.rows.setdefault(entry.key, Row())
         row.newest, row.state, row.error = len(self.log), "received", None
         return len(self.log)
+
+    def cancel(self, key: Key) -> int | None:
+        """Stop what is unfinished; None where nothing is."""
+        unfinished = [
+            revision
+            for revision, entry in enumerate(self.log, 1)
+            if revision > self.applied and entry.key == key and entry.kind in {"put", "retry"}
+        ]
+        if not unfinished:
+            return None
+        self.cancelled.update(unfinished)
+        self.log.append(Entry("cancel", key))
+        return len(self.log)
+
+    def repeat(self, key: Key, *, overtaken: bool) -> int | None:
+        """Submit the newest content once more; ``overtaken``: something newer came in between. None: there is none."""
+        mine = [entry for entry in self.log if entry.key == key and entry.kind != "cancel"]
+        if not mine or mine[-1].kind == "delete":
+            return None
+        return self.write(replace(mine[-1], kind="retry", superseded=overtaken))
 
     def pass_position(self, revision: int) -> None:
         """What a read that asks for a position waits for."""
@@ -80,6 +102,10 @@ class Service:
         if entry.kind == "delete":
             self.remove(entry.key, row)
             self.end(entry, revision, "deleted")
+        elif entry.kind == "cancel":
+            pass  # it is of what was not applied before it, and that knows
+        elif revision in self.cancelled or entry.superseded:
+            self.end(entry, revision, "cancelled", "superseded" if entry.superseded else None)
         elif entry.poison:
             self.fail(entry, revision)
         else:
@@ -246,7 +272,7 @@ class Service:
                     "blob": f"{entry.key[0]}/originals/{revision}",
                 }
                 for revision, entry in enumerate(self.log, 1)
-                if entry.kind != "delete"
+                if entry.kind == "put"
             ],
             "letters": list(self.letters),
             "statuses": list(self.statuses),
@@ -283,6 +309,22 @@ class Clients:
 
     def delete(self, key: Key, outcome: str = "ok", *, lands: bool = True) -> None:
         self._write("delete", Entry("delete", key), outcome, lands=lands, late=False)
+
+    def cancel(self, key: Key, outcome: str = "ok") -> None:
+        self._change("cancel", key, self.service.cancel(key), outcome)
+
+    def retry(self, key: Key, outcome: str = "ok", *, overtaken: bool = False) -> None:
+        revision = self.service.repeat(key, overtaken=overtaken)
+        if revision and outcome == "ok":
+            self.last[key] = (revision, ())
+        self._change("retry", key, revision, outcome)
+
+    def _change(self, kind: str, key: Key, revision: int | None, outcome: str) -> None:
+        if revision is None:
+            self._line("changer", kind, key, {}, {"error": "not-found"}, "refused")
+        else:
+            response = {"document_id": key[1], "revision": revision} if outcome == "ok" else {}
+            self._line("changer", kind, key, {}, response, outcome)
 
     def _write(self, kind: str, entry: Entry, outcome: str, *, lands: bool, late: bool) -> None:
         revision = self.service.write(entry) if lands and not late else None

@@ -14,6 +14,9 @@ STEPS = st.tuples(
             "edit",
             "poison",
             "delete",
+            "cancel",
+            "retry",
+            "overtaken",
             "unanswered",
             "lost",
             "late",
@@ -57,6 +60,10 @@ def play(service: Service, steps: list[tuple[str, Key, bool, int]]) -> list[Json
                 clients.land()
             case "delete":
                 clients.delete(key, "ok" if asking else "unknown")
+            case "cancel":
+                clients.cancel(key, "ok" if asking else "unknown")
+            case "retry" | "overtaken":
+                clients.retry(key, "ok" if asking else "unknown", overtaken=step == "overtaken")
             case "apply":
                 service.apply()
             case "search":
