@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.chaos.checker import check_lines
-from tests.chaos.model import Clients, Entry, Json, Key, Row, Service, keys, story
+from tests.chaos.model import Clients, Entry, Json, Key, Row, Service, story
 
 STEPS = st.tuples(
     st.sampled_from(
@@ -34,7 +34,7 @@ STEPS = st.tuples(
             "settle",
         ]
     ),
-    st.sampled_from(list(keys())),
+    st.sampled_from([("chaos-0", "doc-0"), ("chaos-0", "doc-1"), ("chaos-1", "doc-0")]),
     st.booleans(),
     st.integers(0, 3),
 )
@@ -80,8 +80,8 @@ def play(service: Service, steps: list[tuple[str, Key, bool, int]]) -> list[Json
     return clients.lines
 
 
-@given(st.lists(STEPS, max_size=60))
-@settings(max_examples=150, deadline=None)
+@given(st.lists(STEPS, max_size=80))
+@settings(max_examples=200, deadline=None)
 def test_a_right_service_breaks_no_promise(steps: list[tuple[str, Key, bool, int]]) -> None:
     report = check_lines(play(Service(), steps))
     assert report.violations == []
