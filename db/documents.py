@@ -1,6 +1,6 @@
 """`documents`: what readers see of each document."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import asyncpg
 
@@ -11,10 +11,32 @@ from schemas.events import ExtractedDocument
 _queries = load("documents")
 
 
-async def lock(connection: Connection, tenant_id: str, document_id: str) -> asyncpg.Record:
-    """The visible ``revision`` (0 if none yet), ``deleted``, ``blob_key`` and ``text_key``, locked until commit."""
-    row: asyncpg.Record = await _queries.lock_document(connection, tenant_id=tenant_id, document_id=document_id)
+async def apply(connection: Connection, tenant_id: str, document_id: str, position: int) -> asyncpg.Record | None:
+    """Lock a document's row until commit and note that an event at a position of ``documents.embedded`` is applied.
+
+    The row's ``revision`` (0 before the first), ``deleted``, ``cancelled``, ``blob_key`` and ``text_key``; None where
+    the position was applied before.
+    """
+    row: asyncpg.Record | None = await _queries.apply_event(
+        connection, tenant_id=tenant_id, document_id=document_id, position=position
+    )
     return row
+
+
+async def settle(connection: Connection, tenant_id: str, document_id: str, position: int) -> None:
+    """Note that everything up to a position of ``documents.submitted`` has its outcome: who waits for it goes on."""
+    await _queries.settle(connection, tenant_id=tenant_id, document_id=document_id, position=position)
+
+
+async def cancel(connection: Connection, tenant_id: str, document_id: str, position: int) -> None:
+    """Nothing unfinished from before a position of ``documents.submitted`` is wanted any more; locks until commit."""
+    await _queries.cancel(connection, tenant_id=tenant_id, document_id=document_id, position=position)
+
+
+async def gone(connection: Connection, tenant_id: str, document_ids: Collection[str]) -> set[str]:
+    """Which of the documents are deleted; none of them changes until commit."""
+    held = _queries.hold(connection, tenant_id=tenant_id, document_ids=sorted(document_ids))
+    return {row["document_id"] async for row in held if row["gone"]}
 
 
 async def publish(

@@ -13,7 +13,7 @@ from yoyo import get_backend, read_migrations
 
 from db.errors import DatabaseTooOld, DatabaseUnavailable
 from db.partitions import ensure_months
-from db.pool import CONNECT_TIMEOUT_S, DatabaseSettings
+from db.pool import CONNECT_TIMEOUT_S, FIRST_GENERATION, DatabaseSettings, search_path
 from db.queries import literal
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -50,9 +50,15 @@ def _alone(url: str) -> Iterator[None]:
         yield
 
 
-async def prepare(settings: DatabaseSettings, embedder: str, dimensions: int) -> None:
-    """Check the server's versions, make the coming months' partitions and the index for an embedder's vectors."""
-    connection = await asyncpg.connect(settings.url.get_secret_value(), timeout=CONNECT_TIMEOUT_S)
+async def prepare(
+    settings: DatabaseSettings, embedder: str, dimensions: int, generation: int = FIRST_GENERATION
+) -> None:
+    """Check the server's versions, make the coming months' partitions and a generation's index of vectors."""
+    connection = await asyncpg.connect(
+        settings.url.get_secret_value(),
+        timeout=CONNECT_TIMEOUT_S,
+        server_settings={"search_path": search_path(generation)},
+    )
     try:
         version = connection.get_server_version()
         if version.major * 10_000 < POSTGRES_MIN:

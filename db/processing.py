@@ -1,24 +1,36 @@
 """`document_processing`: where each revision stands."""
 
+from collections.abc import Sequence
+
+import asyncpg
+
 from db.pool import Connection, Pool
 from db.queries import load
-from schemas.events import DerivedEvent, DocumentStatus, State
+from schemas.events import (
+    DerivedEvent,
+    DocumentStatus,
+    DocumentSubmitted,
+    Failure,
+    State,
+    reaches,
+)
 
 _queries = load("processing")
 
 RANKS = {state: rank for rank, state in enumerate(State)}
-"""States in the order of their course; nothing moves a revision out of a final one."""
+"""States in the order of their course."""
+UNFINISHED = [state for state in State if not state.final]
 
 
 async def report(connection: "Connection | Pool", status: DocumentStatus) -> bool:
-    """Store a status; false where the revision was there or further already."""
+    """Store a status; false where the revision was there or further already, or is forgotten."""
     moved = await _queries.report_state(
         connection,
         tenant_id=status.tenant_id,
         document_id=status.document_id,
         revision=status.revision,
         state=status.state,
-        state_rank=RANKS[status.state],
+        earlier=[state for state in State if reaches(state, status.state)],
         chunks_total=status.chunks_total,
         chunks_done=status.chunks_done,
         attempt=status.attempt,
@@ -30,7 +42,81 @@ async def report(connection: "Connection | Pool", status: DocumentStatus) -> boo
     return bool(moved)
 
 
-async def get(connection: Connection, event: DerivedEvent) -> DocumentStatus | None:
+async def keep_submission(connection: "Connection | Pool", revision: int, submission: DocumentSubmitted) -> None:
+    """Note what was submitted; its content lies in the object store."""
+    await _queries.keep_submission(
+        connection,
+        tenant_id=submission.tenant_id,
+        document_id=submission.document_id,
+        revision=revision,
+        submission=submission.model_dump(mode="json", exclude_none=True),
+    )
+
+
+async def forget_submission(connection: Connection, tenant_id: str, document_id: str, revision: int) -> None:
+    """Give up the content of a revision."""
+    await _queries.forget_submission(connection, tenant_id=tenant_id, document_id=document_id, revision=revision)
+
+
+async def note_attempt(pool: Pool, tenant_id: str, document_id: str, revision: int, attempt: int) -> None:
+    """Note how often a stage has tried so far."""
+    await _queries.note_attempt(
+        pool,
+        tenant_id=tenant_id,
+        document_id=document_id,
+        revision=revision,
+        attempt=attempt,
+        unfinished=UNFINISHED,
+    )
+
+
+async def begin_run(
+    connection: Connection, tenant_id: str, document_id: str, revision: int, text_key: str
+) -> str | None:
+    """Store the chunks of this run of the parse stage from now on; the one before, if there was one."""
+    before: str | None = await _queries.begin_run(
+        connection, tenant_id=tenant_id, document_id=document_id, revision=revision, text_key=text_key
+    )
+    return before
+
+
+async def is_wanted(connection: "Connection | Pool", tenant_id: str, document_id: str, revision: int) -> bool:
+    """Whether anything may still come of a revision."""
+    return bool(
+        await _queries.is_wanted(
+            connection, tenant_id=tenant_id, document_id=document_id, revision=revision, unfinished=UNFINISHED
+        )
+    )
+
+
+async def cancel_before(
+    connection: Connection, tenant_id: str, document_id: str, position: int, error: Failure
+) -> Sequence[asyncpg.Record]:
+    """End the unfinished revisions before a place in the log, and give them."""
+    return [
+        row
+        async for row in _queries.cancel_before(
+            connection,
+            tenant_id=tenant_id,
+            document_id=document_id,
+            position=position,
+            error=error.model_dump(),
+            unfinished=UNFINISHED,
+        )
+    ]
+
+
+async def newest_before(
+    connection: "Connection | Pool", tenant_id: str, document_id: str, position: int
+) -> asyncpg.Record | None:
+    """``revision``, ``state`` and ``submission`` of the newest revision before a place, and ``visible_revision``."""
+    row: asyncpg.Record | None = await _queries.newest_before(
+        connection, tenant_id=tenant_id, document_id=document_id, position=position
+    )
+    return row
+
+
+async def get(connection: "Connection | Pool", event: DerivedEvent) -> DocumentStatus | None:
     """The stored status of the revision that an event is about; None if there is none any more."""
     row = await _queries.get_state(
         connection, tenant_id=event.tenant_id, document_id=event.document_id, revision=event.revision
@@ -47,9 +133,12 @@ async def get(connection: Connection, event: DerivedEvent) -> DocumentStatus | N
     )
 
 
-async def has_failed(connection: "Connection | Pool", tenant_id: str, document_id: str, revision: int) -> bool:
-    """Whether the revision ended in the dead letter."""
-    return bool(await _queries.has_failed(connection, tenant_id=tenant_id, document_id=document_id, revision=revision))
+async def run_of(connection: Connection, event: DerivedEvent) -> asyncpg.Record | None:
+    """``state``, ``submission``, ``text_key`` and ``received_at`` of the revision that an event is about."""
+    row: asyncpg.Record | None = await _queries.get_run(
+        connection, tenant_id=event.tenant_id, document_id=event.document_id, revision=event.revision
+    )
+    return row
 
 
 async def forget_older(connection: Connection, tenant_id: str, document_id: str, revision: int) -> None:

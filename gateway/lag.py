@@ -1,8 +1,11 @@
-"""How far each stage is behind its topic."""
+"""How far each stage is behind its topic, in records and in time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,15 +18,62 @@ from schemas.topics import GROUP_OF_STAGE, Topic
 log = structlog.get_logger()
 
 LAG = Gauge("millrace_stage_lag_records", "Records that a stage has not committed yet.", ["stage"])
+AGE = Gauge("millrace_stage_lag_seconds", "Age of the oldest record that a stage has not committed yet.", ["stage"])
 MEASURE_EVERY_S = 2.0
+RATE_OVER_S = 20.0
+"""Stages commit every few seconds: less would see bursts."""
+LOOKS_MAX = 3_600
+"""Looks back that a partition's age can count on: two hours, where it grows all the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageLag:
+    """How far a stage is behind."""
+
+    records: int
+    age_s: float
+    """Of the oldest record that it has not committed, in its slowest partition; never older than this gateway."""
+    per_s: float
+    """Records that it has committed in a second lately."""
+
+
+class StageCourse:
+    """What was seen of a stage over time. Offsets are by partition, times in seconds of any steady clock."""
+
+    def __init__(self) -> None:
+        # By partition: when which end was seen, beginning with the newest that lies at or before what is committed.
+        self._ends: dict[int, deque[tuple[float, int]]] = {}
+        self._committed: deque[tuple[float, int]] = deque()
+
+    def saw(self, at_s: float, ends: Mapping[int, int], committed: Mapping[int, int]) -> StageLag:
+        """Add a look, and say where the stage stands now."""
+        age_s = max(self._age_s(partition, at_s, end, committed[partition]) for partition, end in ends.items())
+        self._committed.append((at_s, sum(committed.values())))
+        while self._committed[0][0] < at_s - RATE_OVER_S:
+            self._committed.popleft()
+        first_s, first = self._committed[0]
+        per_s = max(0.0, (self._committed[-1][1] - first) / (at_s - first_s)) if at_s > first_s else 0.0
+        records = sum(max(0, end - committed[partition]) for partition, end in ends.items())
+        return StageLag(records, age_s, per_s)
+
+    def _age_s(self, partition: int, at_s: float, end: int, committed: int) -> float:
+        seen = self._ends.setdefault(partition, deque(maxlen=LOOKS_MAX))
+        if seen and seen[-1][1] == end:
+            seen.pop()
+        seen.append((at_s, end))
+        # What lies behind an end was written after that end was seen.
+        while len(seen) > 1 and seen[1][1] <= committed:
+            seen.popleft()
+        return at_s - seen[0][0] if committed < end else 0.0
 
 
 class LagMeter:
-    """Measures in the background; ``lags`` has the newest figures by stage, None while the broker cannot be asked."""
+    """Measures in the background; ``stages`` has the newest figures, None while the broker cannot be asked."""
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
-        self.lags: dict[str, int] | None = None
+        self._courses = {stage: StageCourse() for stage in GROUP_OF_STAGE}
+        self.stages: dict[str, StageLag] | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -44,16 +94,19 @@ class LagMeter:
                 await admin.start()
                 await consumer.start()
                 while True:
-                    self.lags = {
-                        stage: await _lag(admin, consumer, group, topic)
+                    self.stages = {
+                        stage: self._courses[stage].saw(
+                            time.monotonic(), *await _offsets(admin, consumer, group, topic)
+                        )
                         for stage, (group, topic) in GROUP_OF_STAGE.items()
                     }
-                    for stage, lag in self.lags.items():
-                        LAG.labels(stage).set(lag)
+                    for stage, lag in self.stages.items():
+                        LAG.labels(stage).set(lag.records)
+                        AGE.labels(stage).set(lag.age_s)
                     await asyncio.sleep(MEASURE_EVERY_S)
             except Exception as error:
                 # Whatever it is: no figure is better than an old one.
-                self.lags = None
+                self.stages = None
                 log.warning("lag unknown", error=repr(error))
             finally:
                 await consumer.stop()
@@ -61,14 +114,16 @@ class LagMeter:
             await asyncio.sleep(MEASURE_EVERY_S)
 
 
-async def _lag(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, group: str, topic: Topic) -> int:
+async def _offsets(
+    admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, group: str, topic: Topic
+) -> tuple[dict[int, int], dict[int, int]]:
+    """The end of each partition, and what the group has committed of it; what retention removed counts as committed."""
     partitions = [TopicPartition(topic.name, partition) for partition in range(topic.partitions)]
     ends = await consumer.end_offsets(partitions)
     begins = await consumer.beginning_offsets(partitions)
-    committed = await admin.list_consumer_group_offsets(group, partitions=partitions)
-    return sum(
-        ends[partition] - max(committed[partition].offset, begins[partition])
-        if partition in committed
-        else ends[partition] - begins[partition]
-        for partition in partitions
-    )
+    stored = await admin.list_consumer_group_offsets(group, partitions=partitions)
+    committed = {
+        each.partition: max(stored[each].offset, begins[each]) if each in stored else begins[each]
+        for each in partitions
+    }
+    return {each.partition: ends[each] for each in partitions}, committed

@@ -5,6 +5,7 @@ other deviation is refused.
 """
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
@@ -160,6 +161,23 @@ class DocumentDeleted(DocumentEvent):
     event_type = "millrace.document.deleted"
 
 
+class DocumentCancelled(DocumentEvent):
+    """Whatever of the document is unfinished is to stop; what readers see of it stays as it is."""
+
+    event_type = "millrace.document.cancelled"
+
+
+class DocumentResubmitted(DocumentEvent):
+    """The document's newest content once more, as a revision of its own: a retry, a replay or a reprocessing.
+
+    It takes effect only if nothing newer than ``revision`` was submitted in between.
+    """
+
+    event_type = "millrace.document.resubmitted"
+    revision: Annotated[int, Field(ge=1, le=2**53 - 1)] | None = None
+    """The revision that is meant; whichever is the newest if absent."""
+
+
 class Origin(Model):
     """Where in ``documents.submitted`` a derived event began."""
 
@@ -262,8 +280,16 @@ class DocumentForgotten(DerivedEvent):
     event_type = "millrace.document.forgotten"
 
 
+class DocumentDropped(DerivedEvent):
+    """Nothing comes of a place in the log: what it asked for is done, or is not wanted any more."""
+
+    event_type = "millrace.document.dropped"
+    error: Failure | None = None
+    """Why the revision that it would have become ends as cancelled; absent where it would have become none."""
+
+
 class State(StrEnum):
-    """Where a revision stands. The last three are final."""
+    """Where a revision stands, in the order of its course."""
 
     RECEIVED = "received"
     PARSING = "parsing"
@@ -271,12 +297,35 @@ class State(StrEnum):
     INDEXING = "indexing"
     INDEXED = "indexed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
     DELETED = "deleted"
 
     @property
     def final(self) -> bool:
         """Whether nothing more happens to the revision."""
-        return self in {State.INDEXED, State.FAILED, State.DELETED}
+        return not TRANSITIONS[self]
+
+
+_ENDED_EARLY = frozenset({State.FAILED, State.CANCELLED})
+
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    # A deletion is a revision, too: it is received, and then it is done.
+    State.RECEIVED: frozenset({State.PARSING, State.DELETED}) | _ENDED_EARLY,
+    State.PARSING: frozenset({State.EMBEDDING}) | _ENDED_EARLY,
+    State.EMBEDDING: frozenset({State.INDEXING}) | _ENDED_EARLY,
+    State.INDEXING: frozenset({State.INDEXED}) | _ENDED_EARLY,
+    State.INDEXED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+    State.DELETED: frozenset(),
+}
+"""Every state that a revision can be in, and those that may follow it. A report of a state that does not follow, by
+however many others, changes nothing: it comes late, or again. A revision begins with what is reported first."""
+
+
+def reaches(state: State, later: State) -> bool:
+    """Whether ``later`` lies behind ``state``, directly or by way of others."""
+    return any(following is later or reaches(following, later) for following in TRANSITIONS[state])
 
 
 class DocumentStatus(DerivedEvent):
@@ -337,7 +386,8 @@ class Citation(Model):
     heading_path: tuple[Text, ...] = ()
     start: Natural = Field(description="In characters of the document's extracted text.")
     end: Natural
-    quote: Text
+    quote: Text = Field(description="Empty once it is withdrawn.")
+    withdrawn: bool = Field(default=False, description="Whether the document was deleted since.")
 
 
 class ChatDelta(ChatEventBase):

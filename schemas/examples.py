@@ -10,11 +10,14 @@ from schemas.events import (
     ChatRequested,
     Chunk,
     Citation,
+    DocumentCancelled,
     DocumentChunked,
     DocumentDeleted,
+    DocumentDropped,
     DocumentEmbedded,
     DocumentFailed,
     DocumentForgotten,
+    DocumentResubmitted,
     DocumentStatus,
     DocumentSubmitted,
     Event,
@@ -81,6 +84,11 @@ EXAMPLES: dict[type[Event], tuple[Event, ...]] = {
         ),
     ),
     DocumentDeleted: (DocumentDeleted(tenant_id=TENANT, document_id=DOCUMENT),),
+    DocumentCancelled: (DocumentCancelled(tenant_id=TENANT, document_id=DOCUMENT),),
+    DocumentResubmitted: (
+        DocumentResubmitted(tenant_id=TENANT, document_id=DOCUMENT, revision=ORIGIN.position),
+        DocumentResubmitted(tenant_id=TENANT, document_id=DOCUMENT),
+    ),
     DocumentChunked: (
         DocumentChunked(
             tenant_id=TENANT,
@@ -112,6 +120,15 @@ EXAMPLES: dict[type[Event], tuple[Event, ...]] = {
         ),
     ),
     DocumentForgotten: (DocumentForgotten(tenant_id=TENANT, document_id=DOCUMENT, origin=ORIGIN),),
+    DocumentDropped: (
+        DocumentDropped(tenant_id=TENANT, document_id=DOCUMENT, origin=ORIGIN),
+        DocumentDropped(
+            tenant_id=TENANT,
+            document_id=DOCUMENT,
+            origin=ORIGIN,
+            error=Failure(type="superseded", message="Something newer was submitted meanwhile.", stage="parse"),
+        ),
+    ),
     DocumentStatus: (
         DocumentStatus(
             tenant_id=TENANT,

@@ -26,7 +26,7 @@ CURRENT = Path(__file__).parent / "contract"
 RELEASED = Path(__file__).parent / "released"
 
 ACTIONS: tuple[tuple[str, str, Topic, str], ...] = (
-    ("submitDocuments", "send", SUBMITTED, "The gateway submits what was uploaded or deleted over HTTP."),
+    ("submitDocuments", "send", SUBMITTED, "The gateway writes what was asked of it over HTTP."),
     ("parseDocuments", "receive", SUBMITTED, "The parse worker extracts and chunks."),
     ("emitChunks", "send", CHUNKED, "The parse worker passes batches of chunks on."),
     ("embedChunks", "receive", CHUNKED, "The embed worker computes vectors."),
@@ -55,6 +55,7 @@ ERROR_HEADERS: dict[str, dict[str, Any]] = {
     "error_message": {"type": "string", "description": "What went wrong, in a sentence."},
     "error_stage": {"type": "string", "description": "The stage that gave up."},
     "error_attempt": {"type": "string", "pattern": "^[0-9]+$", "description": "How often it was tried."},
+    "error_letter": {"type": "string", "description": "The letter's id; the same letter may come more than once."},
     "error_topic": {"type": "string", "description": "Where the original was read."},
     "error_partition": {"type": "string", "pattern": "^[0-9]+$"},
     "error_offset": {"type": "string", "pattern": "^[0-9]+$"},

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
-from db import conversations, positions
+from db import conversations, documents
 from db.chunks import HEADING_SEPARATOR
 from db.pool import Connection, Pool
 from db.search import Mode, search
@@ -50,11 +50,12 @@ class AnswerStage(Stage):
         await self.outbox.emit(CHAT_EVENTS, record, [(completed, None)])
 
     async def give_up(self, record: Record, failure: Failure) -> None:
-        """Tell whoever waits that no answer will come; of what is no question nobody is known who could wait."""
+        """Keep the question, and tell whoever waits that no answer will come."""
+        await self.outbox.keep(record, failure)
         try:
             request = _read(record)
         except InvalidEvent:
-            return
+            return  # nobody is known who could wait
         failed = ChatFailed(
             tenant_id=request.tenant_id,
             conversation_id=request.conversation_id,
@@ -113,27 +114,21 @@ class AnswerStage(Stage):
     async def _store(
         self, record: Record, request: ChatRequested, answer: str, citations: tuple[Citation, ...]
     ) -> ChatCompleted:
-        """Keep an answer and tell it as it is kept: that of another worker, if one was first with this record."""
+        """Keep an answer and tell it as it is kept: that of another worker, if one was first with this question."""
+        # The question's time plus a moment, so that it is the same on every run over this record.
+        at = record.at + timedelta(microseconds=1)
         async with self._pool.acquire() as connection, connection.transaction():
-            first = await positions.advance(
-                connection,
-                tenant_id=request.tenant_id,
-                group=self.group,
-                topic=self.topic.name,
-                partition=record.partition,
-                position=record.position,
+            await conversations.touch(connection, request.tenant_id, request.conversation_id, request.message, at)
+            stored = await conversations.answer_to(
+                connection, request.tenant_id, request.conversation_id, request.request_id
             )
-            if not first:
-                stored = await conversations.answer_to(
-                    connection, request.tenant_id, request.conversation_id, request.request_id
-                )
-                # The place may also have been passed without one: this question was given up, a later one answered.
-                if stored:
-                    return _stored(request, stored)
-            # The question's time plus a moment, so that it is the same on every run over this record.
-            at = record.at + timedelta(microseconds=1)
-            message_id = await self._add_message(connection, request, "assistant", answer, citations, at)
-        return _completed(request, message_id, answer, citations)
+            if stored:
+                return _stored(request, stored)
+            # Documents may have been deleted since they were found; from here on a deletion waits for the commit.
+            gone = await documents.gone(connection, request.tenant_id, {citation.document_id for citation in citations})
+            answer, kept = conversations.without_quotes(answer, citations, gone)
+            message_id = await self._add_message(connection, request, "assistant", answer, kept, at)
+        return _completed(request, message_id, answer, tuple(kept))
 
     async def _add_message(
         self,

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from db import chunks, processing
 from db.pool import Pool
 from engine.embed import Embedder
+from schemas.errors import InvalidEvent
 from schemas.events import (
     DocumentChunked,
+    DocumentDropped,
     DocumentEmbedded,
     DocumentFailed,
     DocumentForgotten,
@@ -25,7 +27,8 @@ from streams.outbox import Outbox, failed_event
 from streams.record import Record
 from streams.stage import Stage
 
-Chunked = DocumentChunked | DocumentFailed | DocumentForgotten
+Chunked = DocumentChunked | DocumentFailed | DocumentForgotten | DocumentDropped
+CHUNKED_KINDS: tuple[type[Chunked], ...] = (DocumentChunked, DocumentFailed, DocumentForgotten, DocumentDropped)
 
 
 class EmbedStage(Stage):
@@ -42,9 +45,9 @@ class EmbedStage(Stage):
         self._pool = pool
 
     async def handle(self, records: Sequence[Record]) -> None:
-        """Embed the batches, pass the rest on, all in their order; nobody wants more of a revision that has failed."""
+        """Embed the batches that are still wanted and pass the rest on, all in their order."""
         read = [(record, _read(record)) for record in records]
-        wanted = [(record, event) for record, event in read if not await self._has_failed(event)]
+        wanted = [(record, event) for record, event in read if await self._is_wanted(event)]
         vectors = await self._vectors([event for _, event in wanted if isinstance(event, DocumentChunked)])
         for record, event in wanted:
             if isinstance(event, DocumentChunked):
@@ -53,12 +56,20 @@ class EmbedStage(Stage):
                 await self.outbox.emit(EMBEDDED, record, [(event, None)])
 
     async def give_up(self, record: Record, failure: Failure) -> None:
-        """Send the failure down the line; the revision's other batches are ignored there."""
+        """Send the failure down the line, where it ends the revision; keep what is no event at all."""
+        try:
+            _read(record)
+        except InvalidEvent:
+            await self.outbox.keep(record, failure)
         if failed := failed_event(record, failure):
             await self.outbox.emit(EMBEDDED, record, [(failed, None)])
 
-    async def _has_failed(self, event: Chunked) -> bool:
-        return isinstance(event, DocumentChunked) and await processing.has_failed(
+    async def note_retry(self, record: Record, failure: Failure, attempt: int) -> None:
+        """Let the document's status say how often it was tried."""
+        await self.outbox.note_attempt(record, _read(record).revision, attempt)
+
+    async def _is_wanted(self, event: Chunked) -> bool:
+        return not isinstance(event, DocumentChunked) or await processing.is_wanted(
             self._pool, event.tenant_id, event.document_id, event.revision
         )
 
@@ -108,6 +119,5 @@ class EmbedStage(Stage):
 
 
 def _read(record: Record) -> Chunked:
-    kinds: tuple[type[Chunked], ...] = (DocumentChunked, DocumentFailed, DocumentForgotten)
-    event, _ = decode(kinds, record.key, record.value, record.headers)
+    event, _ = decode(CHUNKED_KINDS, record.key, record.value, record.headers)
     return event

@@ -1,30 +1,35 @@
 """What the stages write to Kafka: events, statuses and dead letters, each acknowledged before its cause is."""
 
-import asyncio
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
+import asyncpg
 import structlog
-from aiokafka import AIOKafkaProducer
+from pydantic import TypeAdapter, ValidationError
 
-from db import processing
+from db import dead_letters, processing
 from db.blobs import Blobs
 from db.pool import Pool
 from schemas.errors import MillraceError
-from schemas.events import DocumentFailed, DocumentStatus, Event, Failure, Origin
-from schemas.topics import DEAD_LETTER, MESSAGE_BYTES_MAX, STATUS, Topic
+from schemas.events import DocumentFailed, DocumentStatus, DocumentSubmitted, Event, Failure, Origin, TenantId
+from schemas.position import offset_of
+from schemas.producer import Producer
+from schemas.topics import DEAD_LETTER, MESSAGE_BYTES_MAX, STATUS, SUBMITTED, Topic
 from schemas.trace import trace_id
 from schemas.wire import encode
 from streams.record import Record
 
 log = structlog.get_logger()
 
+LETTERS_AT_ONCE = 100
+
 
 class Outbox:
     """The producer of a worker. Every method returns once the broker has acknowledged what was sent."""
 
-    def __init__(self, producer: AIOKafkaProducer, pool: Pool, blobs: Blobs) -> None:
+    def __init__(self, producer: Producer, pool: Pool, blobs: Blobs) -> None:
         self._producer = producer
         self._pool = pool
         self._blobs = blobs
@@ -34,13 +39,8 @@ class Outbox:
 
         They keep the partition of what caused them, so that a document's order holds from stage to stage.
         """
-        sent = []
-        for event, binary in events:
-            key, value, headers = encode(event, binary=binary, traceparent=cause.traceparent)
-            sent.append(
-                await self._producer.send(topic.name, value, key=key, headers=headers, partition=cause.partition)
-            )
-        await asyncio.gather(*sent)
+        records = (encode(event, binary=binary, traceparent=cause.traceparent) for event, binary in events)
+        await self._producer.send(topic, records, cause.partition)
 
     async def publish_status(self, cause: Record, *statuses: DocumentStatus) -> None:
         """Tell the consumers of the status topic, and the log."""
@@ -61,38 +61,99 @@ class Outbox:
             await self.publish_status(cause, status)
 
     async def resend(self, record: Record, partition: int) -> None:
-        """Put a record as it is onto another partition of its topic."""
-        await self._producer.send_and_wait(
-            record.topic, record.value, key=record.key, headers=list(record.headers), partition=partition
-        )
+        """Put a record as it is onto another partition of the first topic."""
+        await self._producer.send(SUBMITTED, [(record.key, record.value, record.headers)], partition)
 
-    async def dead_letter(self, record: Record, failure: Failure) -> None:
-        """Keep a record that could not be processed: its bytes and headers, its position and the reason.
+    async def note_attempt(self, record: Record, revision: int, attempt: int) -> None:
+        """Store how often a document was tried so far."""
+        await processing.note_attempt(self._pool, *record.ids, revision, attempt)
 
-        A record that came compressed may be too large to be sent on as it is; then its bytes go to the object store.
+    async def keep(self, record: Record, failure: Failure) -> None:
+        """Keep a record that no document's outcome speaks for, as it came: no event at all, or a question.
+
+        One that came compressed may be too large to be sent on as it is; then its bytes go to the object store.
         """
-        reason: dict[str, str | int] = {
-            "error_type": failure.type,
-            "error_message": failure.message,
-            "error_stage": failure.stage,
-            "error_attempt": failure.attempt,
-            "error_topic": record.topic,
-            "error_partition": record.partition,
-            "error_offset": record.offset,
-            "error_timestamp": record.timestamp_ms,
-        }
-        value = record.value
+        value, value_key = record.value, None
         if len(value or b"") > MESSAGE_BYTES_MAX:
-            key = f"dead-letters/{record.topic}/{record.partition}-{record.position}"
-            await self._blobs.put(key, value or b"")
-            value, reason["error_value_key"] = None, key
-        await self._producer.send_and_wait(
-            DEAD_LETTER.name,
-            value,
+            value, value_key = None, f"dead-letters/{record.topic}/{record.partition}-{record.position}"
+            await self._blobs.put(value_key, record.value or b"")
+        failed = failed_event(record, failure, record.origin) if record.topic == SUBMITTED.name else None
+        letter = dead_letters.Letter(
+            tenant_id=_tenant_of(record),
+            topic=record.topic,
+            partition=record.partition,
+            position=record.position,
             key=record.key,
-            headers=[*record.headers, *((name, str(value).encode()) for name, value in reason.items())],
-            partition=record.partition % DEAD_LETTER.partitions,
+            value=value,
+            value_key=value_key,
+            headers=record.headers,
+            written_at=record.at,
+            failure=failure,
+            document_id=failed.document_id if failed else None,
+            revision=failed.revision if failed else None,
         )
+        await dead_letters.add(self._pool, letter)
+        await self.publish_letters()
+
+    async def publish_letters(self) -> int:
+        """Put the letters that are not there yet onto the dead-letter topic, and say how many those were.
+
+        A process that ends in between sends one again: its ``error_letter`` is the same.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            rows = await dead_letters.unpublished(connection, LETTERS_AT_ONCE)
+            for row in rows:
+                headers = [*dead_letters.headers_of(row), *_reason(row)]
+                await self._producer.send(
+                    DEAD_LETTER, [(row["key"], row["value"], headers)], row["partition"] % DEAD_LETTER.partitions
+                )
+                await dead_letters.published(connection, row["tenant_id"], row["letter_id"])
+        return len(rows)
+
+
+def letter_of_submission(
+    submission: DocumentSubmitted, origin: Origin, received_at: datetime, failure: Failure
+) -> dead_letters.Letter:
+    """The letter of a document that a stage gave up: what would submit it once more."""
+    key, value, headers = encode(submission)
+    return dead_letters.Letter(
+        tenant_id=submission.tenant_id,
+        topic=SUBMITTED.name,
+        partition=origin.partition,
+        position=origin.position,
+        key=key,
+        value=value,
+        headers=headers,
+        written_at=received_at,
+        failure=failure,
+        document_id=submission.document_id,
+        revision=origin.position,
+    )
+
+
+def _reason(row: asyncpg.Record) -> list[tuple[str, bytes]]:
+    """The headers that say why a letter was written."""
+    reason = {
+        "error_letter": row["letter_id"],
+        "error_type": row["error_type"],
+        "error_message": row["error_message"],
+        "error_stage": row["stage"],
+        "error_attempt": row["attempt"],
+        "error_topic": row["topic"],
+        "error_partition": row["partition"],
+        "error_offset": offset_of(row["position"]),
+        "error_timestamp": round(row["written_at"].timestamp() * 1_000),
+    }
+    if row["value_key"]:
+        reason["error_value_key"] = row["value_key"]
+    return [(name, str(value).encode()) for name, value in reason.items()]
+
+
+def _tenant_of(record: Record) -> str:
+    try:
+        return TypeAdapter(TenantId).validate_python(record.ids[0])
+    except ValidationError:
+        return dead_letters.NOBODY
 
 
 def failure_of(error: Exception, stage: str, attempt: int) -> Failure:

@@ -2,31 +2,38 @@
 
 import asyncio
 import hashlib
+import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiokafka.partitioner import murmur2
 
+from db import blob_uses, documents, processing
 from db.blobs import Blobs
-from schemas.errors import MillraceError
+from db.pool import Pool
+from schemas.errors import InvalidEvent, MillraceError
 from schemas.events import (
     BlobContent,
     Chunk,
     DocumentAttributes,
+    DocumentCancelled,
     DocumentChunked,
     DocumentDeleted,
+    DocumentDropped,
     DocumentForgotten,
+    DocumentResubmitted,
     DocumentStatus,
     DocumentSubmitted,
     ExtractedDocument,
     Failure,
+    Origin,
     State,
 )
 from schemas.topics import CHUNKED, SUBMITTED
 from schemas.wire import decode
-from streams.outbox import Outbox, failed_event
-from streams.parser import Parser
+from streams.outbox import Outbox, failed_event, failure_of
+from streams.parser import Parsed, Parser
 from streams.record import Record
 from streams.stage import Stage
 
@@ -35,6 +42,9 @@ BATCH_BYTES_MAX = 262_144
 """A batch is one Kafka event: big enough to spare per-event work, small enough for many to be in flight."""
 TITLE_CHARS_MAX = 500
 """What an event may carry; a first heading that is longer is a paragraph in disguise."""
+
+Written = DocumentSubmitted | DocumentDeleted | DocumentCancelled | DocumentResubmitted
+WRITTEN: tuple[type[Written], ...] = (DocumentSubmitted, DocumentDeleted, DocumentCancelled, DocumentResubmitted)
 
 
 class ForeignContent(MillraceError):
@@ -49,53 +59,152 @@ class OtherContent(MillraceError):
     type = "other-content"
 
 
+class Cancelled(MillraceError):
+    """It was cancelled before it was done."""
+
+    type = "cancelled"
+
+
+class Superseded(MillraceError):
+    """Something newer was submitted meanwhile."""
+
+    type = "superseded"
+
+
+class NothingToResubmit(MillraceError):
+    """The document has no content that could be submitted again."""
+
+    type = "nothing-to-resubmit"
+
+
 class ParseStage(Stage):
     """``documents.submitted`` → ``documents.chunked``."""
 
     name = "parse"
     topic = SUBMITTED
 
-    def __init__(self, outbox: Outbox, attempts_max: int, parser: Parser, blobs: Blobs) -> None:
+    def __init__(self, outbox: Outbox, attempts_max: int, parser: Parser, pool: Pool, blobs: Blobs) -> None:
         super().__init__(outbox, attempts_max)
         self._parser = parser
+        self._pool = pool
         self._blobs = blobs
+        self._parsing: dict[bytes | None, tuple[int, asyncio.Future[Parsed]]] = {}
+
+    async def foresee(self, record: Record) -> None:
+        """Stop what a cancellation or a deletion ends, before it comes to it in its lane."""
+        try:
+            event = _read(record)
+        except InvalidEvent:
+            return
+        if not isinstance(event, DocumentCancelled | DocumentDeleted) or partition_of(event.key()) != record.partition:
+            return
+        failure = failure_of(Cancelled(), self.name, 1)
+        async with self._pool.acquire() as connection, connection.transaction():
+            await documents.cancel(connection, event.tenant_id, event.document_id, record.position)
+            ended = await processing.cancel_before(
+                connection, event.tenant_id, event.document_id, record.position, failure
+            )
+        revision, parsing = self._parsing.get(record.key, (record.position, None))
+        if parsing and revision < record.position:
+            parsing.cancel()
+        for row in ended:
+            values = dict(row)
+            origin = Origin(partition=record.partition, position=values.pop("revision"))
+            status = DocumentStatus(
+                tenant_id=event.tenant_id,
+                document_id=event.document_id,
+                origin=origin,
+                state=State.CANCELLED,
+                error=failure,
+                **values,
+            )
+            await self.outbox.publish_status(record, status)
 
     async def handle(self, records: Sequence[Record]) -> None:
-        """Parse one submission, or pass a deletion on."""
+        """Parse one submission, or pass on what else was asked for."""
         [record] = records
         event = _read(record)
         if (partition := partition_of(event.key())) != record.partition:
             # Clients differ in their partitioners (librdkafka's default is not Java's); order needs one place per key.
             await self.outbox.resend(record, partition)
-        elif isinstance(event, DocumentSubmitted):
-            await self._parse(record, event)
-        else:
-            forgotten = DocumentForgotten(
-                tenant_id=event.tenant_id, document_id=event.document_id, origin=record.origin
-            )
-            await self.outbox.emit(CHUNKED, record, [(forgotten, None)])
+            return
+        ids = {"tenant_id": event.tenant_id, "document_id": event.document_id, "origin": record.origin}
+        match event:
+            case DocumentSubmitted():
+                await self._parse(record, event)
+            case DocumentResubmitted():
+                try:
+                    submission = await self._submission_of(record, event)
+                except (Superseded, NothingToResubmit) as error:
+                    await self._drop(record, event, error)
+                else:
+                    await self._parse(record, submission)
+            case DocumentDeleted():
+                await self.outbox.report(record, _status(record, event, State.RECEIVED))
+                await self.outbox.emit(CHUNKED, record, [(DocumentForgotten.model_validate(ids), None)])
+            case DocumentCancelled():
+                await self.foresee(record)
+                await self.outbox.emit(CHUNKED, record, [(DocumentDropped.model_validate(ids), None)])
 
     async def give_up(self, record: Record, failure: Failure) -> None:
-        """Send the failure down the line, so that it takes the place of the chunks."""
+        """Send the failure down the line, so that it takes the place of the chunks; keep what is no event at all."""
+        try:
+            _read(record)
+        except InvalidEvent:
+            await self.outbox.keep(record, failure)
         if partition_of(record.key or b"") != record.partition:
             return  # order holds only where the key belongs, and so does what is said of its document
         if failed := failed_event(record, failure, record.origin):
             await self.outbox.emit(CHUNKED, record, [(failed, None)])
 
+    async def note_retry(self, record: Record, failure: Failure, attempt: int) -> None:
+        """Let the document's status say how often it was tried."""
+        await self.outbox.note_attempt(record, record.position, attempt)
+
+    async def _submission_of(self, record: Record, event: DocumentResubmitted) -> DocumentSubmitted:
+        """What is to be submitted once more. Raises `Superseded` or `NothingToResubmit`."""
+        newest = await processing.newest_before(self._pool, event.tenant_id, event.document_id, record.position)
+        if newest is None:
+            raise NothingToResubmit
+        revision = event.revision or newest["revision"]
+        if newest["revision"] != revision or newest["visible_revision"] > revision:
+            raise Superseded
+        if newest["submission"] is None:
+            raise NothingToResubmit
+        return DocumentSubmitted.model_validate(newest["submission"])
+
+    async def _drop(self, record: Record, event: Written, error: MillraceError) -> None:
+        """Say that nothing comes of a revision."""
+        dropped = DocumentDropped(
+            tenant_id=event.tenant_id,
+            document_id=event.document_id,
+            origin=record.origin,
+            error=failure_of(error, self.name, 1),
+        )
+        await self.outbox.emit(CHUNKED, record, [(dropped, None)])
+
+    async def _is_wanted(self, record: Record, event: Written) -> bool:
+        return await processing.is_wanted(self._pool, event.tenant_id, event.document_id, record.position)
+
     async def _parse(self, record: Record, event: DocumentSubmitted) -> None:
         await self.outbox.report(record, _status(record, event, State.PARSING))
-        async with self._content(record, event) as (blob_key, path):
-            parsed = await self._parser.parse(path, event.media_type)
-            size_bytes = path.stat().st_size
-        text_key = f"{event.tenant_id}/texts/{event.document_id}/{record.position}"
-        await self._blobs.put(text_key, parsed.text.encode())
+        content = await self._keep_content(record, event)
+        parsed, text_key = None, None
+        if await self._is_wanted(record, event):
+            async with self._file(content) as path:
+                parsed = await self._parsed(record, path, event.media_type)
+        if parsed:
+            text_key = await self._keep_text(record, event, parsed.text)
+        if parsed is None or text_key is None or not await self._is_wanted(record, event):
+            await self._drop(record, event, Cancelled())
+            return
         attributes = DocumentAttributes.model_validate(event.model_dump(include=set(DocumentAttributes.model_fields)))
         document = ExtractedDocument(
             **attributes.model_dump(exclude={"title"}),
             title=event.title or (parsed.title and parsed.title[:TITLE_CHARS_MAX]),
-            blob_key=blob_key,
+            blob_key=content.key,
             text_key=text_key,
-            size_bytes=size_bytes,
+            size_bytes=content.size_bytes,
             text_chars=len(parsed.text),
             page_count=parsed.page_count,
         )
@@ -122,19 +231,59 @@ class ParseStage(Stage):
             ),
         )
 
-    @asynccontextmanager
-    async def _content(self, record: Record, event: DocumentSubmitted) -> AsyncIterator[tuple[str, Path]]:
+    async def _keep_content(self, record: Record, event: DocumentSubmitted) -> BlobContent:
+        """Have the content in the object store, note that it is needed, and keep the submission for another attempt.
+
+        Raises `ForeignContent`.
+        """
+        inline = None
         match event.content:
-            case BlobContent(key=key) as content:
-                if not key.startswith(f"{event.tenant_id}/"):
-                    raise ForeignContent(key)
-                async with self._blobs.as_file(key) as path:
-                    await asyncio.to_thread(_compare, path, content)
+            case BlobContent() as content:
+                pass
             case text:
+                inline = text.text.encode()
                 key = f"{event.tenant_id}/originals/{event.document_id}/{record.position}"
-                await self._blobs.put(key, text.text.encode())
-        async with self._blobs.as_file(key) as path:
-            yield key, path
+                content = BlobContent(key=key, size_bytes=len(inline))
+        submission = event.model_copy(update={"content": content})
+        await processing.keep_submission(self._pool, record.position, submission)
+        if not content.key.startswith(f"{event.tenant_id}/"):
+            raise ForeignContent(content.key)
+        needed = await blob_uses.begin(
+            self._pool, event.tenant_id, event.document_id, record.position, content.key, derived=False
+        )
+        if needed and inline is not None:
+            await self._blobs.put(content.key, inline)
+        return content
+
+    async def _keep_text(self, record: Record, event: DocumentSubmitted, text: str) -> str | None:
+        """Store the extracted text and return its key, which is this run's alone; None if it is not wanted any more."""
+        key = f"{event.tenant_id}/texts/{event.document_id}/{record.position}-{uuid.uuid4().hex[:12]}"
+        use = self._pool, event.tenant_id, event.document_id, record.position, key
+        if not await blob_uses.begin(*use, derived=True):
+            return None
+        await self._blobs.put(key, text.encode())
+        if await blob_uses.goes_on(*use):
+            return key
+        # Nobody waits for it any more, and whoever deleted it did so before it was there.
+        await self._blobs.delete([key])
+        return None
+
+    async def _parsed(self, record: Record, path: Path, media_type: str) -> Parsed | None:
+        """The parsed file; None if what was foreseen has stopped it."""
+        parsing = asyncio.ensure_future(self._parser.parse(path, media_type))
+        self._parsing[record.key] = record.position, parsing
+        try:
+            await asyncio.wait([parsing])
+        finally:
+            del self._parsing[record.key]
+            parsing.cancel()
+        return None if parsing.cancelled() else parsing.result()
+
+    @asynccontextmanager
+    async def _file(self, content: BlobContent) -> AsyncIterator[Path]:
+        async with self._blobs.as_file(content.key) as path:
+            await asyncio.to_thread(_compare, path, content)
+            yield path
 
 
 def _compare(path: Path, content: BlobContent) -> None:
@@ -167,22 +316,28 @@ def batches(chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, ...]]:
         yield tuple(batch)
 
 
-def _read(record: Record) -> DocumentSubmitted | DocumentDeleted:
-    kinds: tuple[type[DocumentSubmitted | DocumentDeleted], ...] = (DocumentSubmitted, DocumentDeleted)
-    event, _ = decode(kinds, record.key, record.value, record.headers)
+def _read(record: Record) -> Written:
+    event, _ = decode(WRITTEN, record.key, record.value, record.headers)
     return event
 
 
 def _status(
-    record: Record, event: DocumentSubmitted, state: State, *, title: str | None = None, chunks_total: int | None = None
+    record: Record,
+    event: Written,
+    state: State,
+    *,
+    title: str | None = None,
+    chunks_total: int | None = None,
 ) -> DocumentStatus:
-    return DocumentStatus(
-        tenant_id=event.tenant_id,
-        document_id=event.document_id,
-        origin=record.origin,
-        state=state,
-        filename=event.filename,
-        title=title or event.title,
-        media_type=event.media_type,
-        chunks_total=chunks_total,
+    known = event.model_dump(include={"filename", "title", "media_type"})
+    return DocumentStatus.model_validate(
+        {
+            **known,
+            "tenant_id": event.tenant_id,
+            "document_id": event.document_id,
+            "origin": record.origin,
+            "state": state,
+            "title": title or known.get("title"),
+            "chunks_total": chunks_total,
+        }
     )

@@ -1,9 +1,10 @@
 """A worker: one process that runs one stage, or several, until it is told to stop."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
 from functools import cached_property
+from typing import Any
 
 import faust
 import structlog
@@ -17,14 +18,17 @@ from engine.chunk import ChunkSettings
 from engine.embed import Embedder, EmbedderSettings
 from engine.embedders import create_embedder
 from engine.parse import ParseLimits
-from schemas.broker import BrokerSettings, cluster_id, producer
-from schemas.errors import BrokerUnavailable, MillraceError
+from schemas.broker import BrokerSettings
+from schemas.errors import MillraceError
+from schemas.log import log_id, until_log_changes
+from schemas.producer import Producer
 from schemas.topics import GROUP_OF_STAGE
 from streams.answer import AnswerStage
 from streams.app import create_app
 from streams.embed import EmbedStage
 from streams.health import serve_health
 from streams.index import IndexStage
+from streams.janitor import keep_tidy
 from streams.months import keep_months_ahead
 from streams.outbox import Outbox
 from streams.parse import ParseStage
@@ -36,7 +40,6 @@ log = structlog.get_logger()
 
 ANSWER_ATTEMPTS_MAX = 5
 """Somebody waits for an answer: seconds, not minutes."""
-LOOK_AT_CLUSTER_S = 15
 STAGES = tuple(GROUP_OF_STAGE)
 
 
@@ -45,13 +48,6 @@ class WorkerStopped(MillraceError):
 
     type = "worker-stopped"
     hint = "The log says why; a restart goes on where it stopped."
-
-
-class ClusterChanged(MillraceError):
-    """Kafka is another cluster than when the worker started."""
-
-    type = "cluster-changed"
-    hint = "Its data was wiped, or the address leads elsewhere now; a restart begins its positions anew."
 
 
 class Workshop:
@@ -79,20 +75,24 @@ class Workshop:
             case "parse":
                 parser = Parser(self._settings, ParseLimits(), ChunkSettings())
                 self._stack.push_async_callback(parser.close)
-                return ParseStage(*common, parser, self._blobs)
+                return ParseStage(*common, parser, self._pool, self._blobs)
             case "embed":
                 return EmbedStage(*common, self._embedder, self._pool)
             case "index":
+                self._beside(keep_tidy(self._outbox, self._pool, self._blobs), "janitor")
                 return IndexStage(*common, self._pool, self._blobs)
             case "answer":
                 answerer = create_answerer(AnswererSettings(), self._embedder)
                 self._stack.push_async_callback(answerer.aclose)
-                months = asyncio.create_task(keep_months_ahead(self._pool), name="months")
-                self._stack.callback(months.cancel)
+                self._beside(keep_months_ahead(self._pool), "months")
                 return AnswerStage(
                     self._outbox, ANSWER_ATTEMPTS_MAX, answerer=answerer, embedder=self._embedder, pool=self._pool
                 )
         raise ValueError(f"no stage {name!r}; there are {', '.join(STAGES)}")
+
+    def _beside(self, job: Coroutine[Any, Any, None], name: str) -> None:
+        """Run a job for as long as the worker runs."""
+        self._stack.callback(asyncio.create_task(job, name=name).cancel)
 
 
 async def run_worker(names: Sequence[str], stop: asyncio.Event) -> None:
@@ -101,9 +101,9 @@ async def run_worker(names: Sequence[str], stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         pool = await connect(DatabaseSettings())
         stack.push_async_callback(close, pool)
-        cluster = await cluster_id(broker)
-        epoch = await positions.epoch_of(pool, cluster)
-        kafka = producer(broker)
+        log_read = await log_id(broker)
+        epoch = await positions.epoch_of(pool, log_read)
+        kafka = Producer(broker)
         await kafka.start()
         stack.push_async_callback(kafka.stop)
         blobs = Blobs(BlobSettings())
@@ -115,16 +115,7 @@ async def run_worker(names: Sequence[str], stop: asyncio.Event) -> None:
             stack.push_async_callback(app.stop)
         await asyncio.gather(*(app.start() for app in apps))
         log.info("worker ready", stages=list(names))
-        await _until_stopped(apps, stop, asyncio.create_task(_until_changed(broker, cluster)))
-
-
-async def _until_changed(broker: BrokerSettings, cluster: str) -> None:
-    """Raise `ClusterChanged` when Kafka is another one: its offsets begin anew, and would pass for stored already."""
-    while True:
-        await asyncio.sleep(LOOK_AT_CLUSTER_S)
-        with suppress(BrokerUnavailable):
-            if await cluster_id(broker) != cluster:
-                raise ClusterChanged
+        await _until_stopped(apps, stop, asyncio.create_task(until_log_changes(broker, log_read)))
 
 
 async def _until_stopped(apps: Sequence[faust.App], stop: asyncio.Event, changed: asyncio.Task[None]) -> None:

@@ -1,3 +1,11 @@
-DROP VIEW visible_chunks;
-DROP TABLE stream_epochs, stream_positions, conversation_messages, conversations, document_processing, document_chunks,
-    documents;
+DO $$
+DECLARE
+    generation integer;
+BEGIN
+    FOR generation IN SELECT number FROM generations LOOP
+        EXECUTE format('DROP SCHEMA g%s CASCADE', generation);
+    END LOOP;
+END
+$$;
+DROP FUNCTION create_generation;
+DROP TABLE generations, stream_epochs, conversation_messages, conversations;

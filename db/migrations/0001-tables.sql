@@ -2,84 +2,6 @@
 
 CREATE EXTENSION IF NOT EXISTS vector;
 
--- What readers see of a document: its visible revision. Written only by the index stage.
-CREATE TABLE documents (
-    tenant_id    text NOT NULL,
-    document_id  text NOT NULL,
-    revision     bigint NOT NULL,
-    deleted      boolean NOT NULL DEFAULT false,
-    media_type   text,
-    filename     text,
-    title        text,
-    collection   text,
-    tags         text[] NOT NULL DEFAULT '{}',
-    metadata     jsonb NOT NULL DEFAULT '{}',
-    blob_key     text,
-    text_key     text,
-    size_bytes   bigint,
-    text_chars   bigint,
-    page_count   integer,
-    chunk_count  integer NOT NULL DEFAULT 0,
-    indexed_at   timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (tenant_id, document_id)
-);
-
--- Chunks of the visible revision, and of the one being indexed; a row counts only while its revision is its document's.
--- text is document_text[start_char:end_char], headings the heading path, one a line. Both page and headings are those of
--- the chunk's beginning; places are where in it others begin, as {start, page, heading_path}.
-CREATE TABLE document_chunks (
-    tenant_id    text NOT NULL,
-    document_id  text NOT NULL,
-    revision     bigint NOT NULL,
-    ordinal      integer NOT NULL,
-    page         integer,
-    start_char   bigint NOT NULL,
-    end_char     bigint NOT NULL,
-    token_count  integer NOT NULL,
-    content_hash text NOT NULL,
-    headings     text NOT NULL,
-    places       jsonb NOT NULL,
-    text         text NOT NULL,
-    embedder     text NOT NULL,
-    embedding    halfvec NOT NULL,
-    text_vector  tsvector NOT NULL GENERATED ALWAYS AS (
-        setweight(to_tsvector('english', headings), 'B') || to_tsvector('english', text)
-    ) STORED,
-    PRIMARY KEY (tenant_id, document_id, revision, ordinal)
-) PARTITION BY HASH (tenant_id);
-
-CREATE TABLE document_chunks_0 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 0);
-CREATE TABLE document_chunks_1 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 1);
-CREATE TABLE document_chunks_2 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 2);
-CREATE TABLE document_chunks_3 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 3);
-CREATE TABLE document_chunks_4 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 4);
-CREATE TABLE document_chunks_5 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 5);
-CREATE TABLE document_chunks_6 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 6);
-CREATE TABLE document_chunks_7 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 7);
-
-CREATE INDEX document_chunks_text ON document_chunks USING gin (text_vector);
-CREATE INDEX document_chunks_content ON document_chunks (tenant_id, content_hash);
-
--- Where each revision stands, also those that never became visible.
-CREATE TABLE document_processing (
-    tenant_id    text NOT NULL,
-    document_id  text NOT NULL,
-    revision     bigint NOT NULL,
-    state        text NOT NULL,
-    -- The place of the state in its course, so that a late report never moves a revision backwards.
-    state_rank   smallint NOT NULL,
-    chunks_total integer,
-    chunks_done  integer NOT NULL DEFAULT 0,
-    attempt      integer NOT NULL DEFAULT 1,
-    error        jsonb,
-    filename     text,
-    title        text,
-    media_type   text,
-    received_at  timestamptz NOT NULL DEFAULT now(),
-    updated_at   timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (tenant_id, document_id, revision)
-);
-
 CREATE TABLE conversations (
     tenant_id       text NOT NULL,
     conversation_id text NOT NULL,
@@ -102,33 +24,185 @@ CREATE TABLE conversation_messages (
     PRIMARY KEY (tenant_id, conversation_id, created_at, message_id)
 ) PARTITION BY RANGE (created_at);
 
+CREATE INDEX conversation_messages_citations ON conversation_messages USING gin (citations jsonb_path_ops);
+
 CREATE TABLE conversation_messages_default PARTITION OF conversation_messages DEFAULT;
 
--- How far each consumer group's effects reach into each partition, per tenant. Moves in the same transaction as the
--- effects; what lies at or before it is not applied again.
-CREATE TABLE stream_positions (
-    tenant_id      text NOT NULL,
-    consumer_group text NOT NULL,
-    topic          text NOT NULL,
-    partition      integer NOT NULL,
-    position       bigint NOT NULL,
-    updated_at     timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (tenant_id, consumer_group, topic, partition)
-);
-
--- The Kafka clusters this database was fed from, numbered in order. A cluster feeds all tenants: its tenant is '*'.
+-- The logs that this database was fed from (see schemas/log.py), numbered in order. All tenants have them: '*'.
 CREATE TABLE stream_epochs (
     tenant_id  text NOT NULL DEFAULT '*' CHECK (tenant_id = '*'),
-    cluster_id text NOT NULL,
+    log_id     text NOT NULL,
     epoch      integer NOT NULL,
     seen_at    timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (tenant_id, cluster_id),
+    PRIMARY KEY (tenant_id, log_id),
     UNIQUE (tenant_id, epoch)
 );
 
--- The chunks that readers may see, with what is known of their document.
-CREATE VIEW visible_chunks AS
-SELECT c.*, d.media_type, d.filename, d.title, d.collection, d.tags, d.metadata
-FROM documents d
-JOIN document_chunks c ON c.tenant_id = d.tenant_id AND c.document_id = d.document_id AND c.revision = d.revision
-WHERE NOT d.deleted;
+-- An index generation: everything that is derived from the log and the blobs, in a schema of its own (g1, g2, ...), so
+-- that another one is built beside it, and dropped whole. Connections choose theirs by search_path.
+CREATE FUNCTION create_generation(number integer) RETURNS void LANGUAGE plpgsql AS $create_generation$
+DECLARE
+    path text := current_setting('search_path');
+BEGIN
+    EXECUTE format('CREATE SCHEMA g%s', number);
+    PERFORM set_config('search_path', format('g%s, public', number), true);
+
+    -- What readers see of a document: its visible revision. Written by the index stage, but for `cancelled`.
+    CREATE TABLE documents (
+        tenant_id    text NOT NULL,
+        document_id  text NOT NULL,
+        -- The visible revision, or that of the deletion; 0 before the first.
+        revision     bigint NOT NULL DEFAULT 0,
+        deleted      boolean NOT NULL DEFAULT true,
+        -- Up to where in documents.embedded its events are applied: what comes again, or from a worker that lost its
+        -- partition, changes nothing. It moves in the same transaction as the effects.
+        applied      bigint NOT NULL DEFAULT 0,
+        -- Up to where in documents.submitted everything that was asked for this document has its outcome.
+        settled      bigint NOT NULL DEFAULT 0,
+        -- Unfinished revisions before this place in documents.submitted are not wanted any more.
+        cancelled    bigint NOT NULL DEFAULT 0,
+        media_type   text,
+        filename     text,
+        title        text,
+        collection   text,
+        tags         text[] NOT NULL DEFAULT '{}',
+        metadata     jsonb NOT NULL DEFAULT '{}',
+        blob_key     text,
+        text_key     text,
+        size_bytes   bigint,
+        text_chars   bigint,
+        page_count   integer,
+        chunk_count  integer NOT NULL DEFAULT 0,
+        indexed_at   timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (tenant_id, document_id)
+    );
+
+    -- Chunks of the visible revision, and of the one being indexed; a row counts only while its revision is its document's.
+    -- text is document_text[start_char:end_char], headings the heading path, one a line. Both page and headings are those of
+    -- the chunk's beginning; places are where in it others begin, as {start, page, heading_path}.
+    CREATE TABLE document_chunks (
+        tenant_id    text NOT NULL,
+        document_id  text NOT NULL,
+        revision     bigint NOT NULL,
+        ordinal      integer NOT NULL,
+        page         integer,
+        start_char   bigint NOT NULL,
+        end_char     bigint NOT NULL,
+        token_count  integer NOT NULL,
+        content_hash text NOT NULL,
+        headings     text NOT NULL,
+        places       jsonb NOT NULL,
+        text         text NOT NULL,
+        embedder     text NOT NULL,
+        embedding    halfvec NOT NULL,
+        text_vector  tsvector NOT NULL GENERATED ALWAYS AS (
+            setweight(to_tsvector('english', headings), 'B') || to_tsvector('english', text)
+        ) STORED,
+        PRIMARY KEY (tenant_id, document_id, revision, ordinal)
+    ) PARTITION BY HASH (tenant_id);
+
+    CREATE TABLE document_chunks_0 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 0);
+    CREATE TABLE document_chunks_1 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 1);
+    CREATE TABLE document_chunks_2 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 2);
+    CREATE TABLE document_chunks_3 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 3);
+    CREATE TABLE document_chunks_4 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 4);
+    CREATE TABLE document_chunks_5 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 5);
+    CREATE TABLE document_chunks_6 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 6);
+    CREATE TABLE document_chunks_7 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 7);
+
+    CREATE INDEX document_chunks_text ON document_chunks USING gin (text_vector);
+    CREATE INDEX document_chunks_content ON document_chunks (tenant_id, content_hash);
+
+    -- Where each revision stands, also those that never became visible.
+    CREATE TABLE document_processing (
+        tenant_id    text NOT NULL,
+        document_id  text NOT NULL,
+        revision     bigint NOT NULL,
+        state        text NOT NULL,
+        chunks_total integer,
+        chunks_done  integer NOT NULL DEFAULT 0,
+        attempt      integer NOT NULL DEFAULT 1,
+        error        jsonb,
+        filename     text,
+        title        text,
+        media_type   text,
+        -- The submission, with its content in the object store: what a retry or a reprocessing begins with.
+        submission   jsonb,
+        -- The run of the parse stage whose chunks are stored, named by the text it made: those of another are not mixed in.
+        text_key     text,
+        received_at  timestamptz NOT NULL DEFAULT now(),
+        updated_at   timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (tenant_id, document_id, revision)
+    );
+
+    -- Which revision needs which blob, noted before it is written (or, an upload, before it is read), so that none is left
+    -- behind. A use ends in the transaction that makes it needless; the row goes once the object store has deleted the blob.
+    CREATE TABLE blob_uses (
+        tenant_id    text NOT NULL,
+        blob_key     text NOT NULL,
+        document_id  text NOT NULL,
+        revision     bigint NOT NULL,
+        -- Made by the parse stage, as opposed to what was submitted.
+        derived      boolean NOT NULL,
+        ended        boolean NOT NULL DEFAULT false,
+        PRIMARY KEY (tenant_id, blob_key, document_id, revision)
+    );
+    CREATE INDEX blob_uses_document ON blob_uses (tenant_id, document_id);
+    CREATE INDEX blob_uses_unused ON blob_uses (tenant_id) WHERE ended;
+
+    -- What could not be processed. A document's letter is written in the transaction that ends its revision as failed, so
+    -- that no revision is both indexed and here. Its key, value and headers, sent to its topic again, are a new attempt.
+    CREATE TABLE dead_letters (
+        tenant_id     text NOT NULL,
+        letter_id     text NOT NULL,
+        state         text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'replayed', 'discarded', 'superseded')),
+        document_id   text,
+        revision      bigint,
+        stage         text NOT NULL,
+        error_type    text NOT NULL,
+        error_message text NOT NULL,
+        attempt       integer NOT NULL,
+        topic         text NOT NULL,
+        partition     integer NOT NULL,
+        position      bigint NOT NULL,
+        key           bytea,
+        value         bytea,
+        -- Where the value is, if it is too large for a record.
+        value_key     text,
+        headers       jsonb NOT NULL,
+        written_at    timestamptz NOT NULL,
+        failed_at     timestamptz NOT NULL DEFAULT now(),
+        -- What was done with it, oldest first, as {at, action, position}.
+        history       jsonb NOT NULL DEFAULT '[]',
+        published     boolean NOT NULL DEFAULT false,
+        PRIMARY KEY (tenant_id, letter_id)
+    );
+    CREATE INDEX dead_letters_document ON dead_letters (tenant_id, document_id);
+    CREATE INDEX dead_letters_unpublished ON dead_letters (tenant_id) WHERE NOT published;
+
+    -- The chunks that readers may see, with what is known of their document.
+    CREATE VIEW visible_chunks AS
+    SELECT c.*, d.media_type, d.filename, d.title, d.collection, d.tags, d.metadata
+    FROM documents d
+    JOIN document_chunks c ON c.tenant_id = d.tenant_id AND c.document_id = d.document_id AND c.revision = d.revision
+    WHERE NOT d.deleted;
+
+    PERFORM set_config('search_path', path, true);
+END
+$create_generation$;
+
+-- Which generations there are. Exactly one is live: the one that readers see.
+CREATE TABLE generations (
+    tenant_id  text NOT NULL DEFAULT '*' CHECK (tenant_id = '*'),
+    number     integer NOT NULL,
+    state      text NOT NULL CHECK (state IN ('building', 'live', 'kept')),
+    -- What it is made with: the settings of embedder and chunker that differ from a worker's own, without secrets.
+    embedder   jsonb NOT NULL DEFAULT '{}',
+    chunker    jsonb NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, number)
+);
+CREATE UNIQUE INDEX generations_live ON generations (tenant_id) WHERE state = 'live';
+
+SELECT create_generation(1);
+INSERT INTO generations (number, state) VALUES (1, 'live');

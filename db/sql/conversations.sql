@@ -30,3 +30,15 @@ WHERE tenant_id = :tenant_id AND conversation_id = :conversation_id;
 SELECT message_id, text, citations FROM conversation_messages
 WHERE tenant_id = :tenant_id AND conversation_id = :conversation_id AND request_id = :request_id
   AND role = 'assistant';
+
+-- name: quoting
+-- The messages that quote a document, locked.
+SELECT conversation_id, created_at, message_id, text, citations FROM conversation_messages
+WHERE tenant_id = :tenant_id AND citations @> jsonb_build_array(jsonb_build_object('document_id', :document_id::text))
+FOR UPDATE;
+
+-- name: rewrite_message!
+-- Replace a message's text and citations.
+UPDATE conversation_messages SET text = :text, citations = :citations
+WHERE tenant_id = :tenant_id AND conversation_id = :conversation_id AND created_at = :created_at
+  AND message_id = :message_id;

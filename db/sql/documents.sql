@@ -1,9 +1,28 @@
--- name: lock_document^
--- The document's visible revision, with the row locked until the transaction ends; created (invisible) if it is new.
-INSERT INTO documents (tenant_id, document_id, revision, deleted)
-VALUES (:tenant_id, :document_id, 0, true)
-ON CONFLICT (tenant_id, document_id) DO UPDATE SET document_id = excluded.document_id
-RETURNING revision, deleted, blob_key, text_key;
+-- name: apply_event^
+-- Lock a document's row until the transaction ends, created (invisible) if it is new, and note that an event of it is
+-- applied; nothing comes back if that event, or a later one of the document, was applied before.
+INSERT INTO documents AS d (tenant_id, document_id, applied)
+VALUES (:tenant_id, :document_id, :position)
+ON CONFLICT (tenant_id, document_id) DO UPDATE SET applied = excluded.applied WHERE d.applied < excluded.applied
+RETURNING revision, deleted, cancelled, blob_key, text_key;
+
+-- name: settle!
+-- Note that everything asked for a document up to a place in documents.submitted has its outcome.
+UPDATE documents SET settled = greatest(settled, :position)
+WHERE tenant_id = :tenant_id AND document_id = :document_id;
+
+-- name: cancel!
+-- Unfinished revisions before a place in documents.submitted are not wanted any more.
+INSERT INTO documents AS d (tenant_id, document_id, cancelled)
+VALUES (:tenant_id, :document_id, :position)
+ON CONFLICT (tenant_id, document_id) DO UPDATE SET cancelled = greatest(d.cancelled, excluded.cancelled);
+
+-- name: hold
+-- Some documents, which stay as they are until the transaction ends.
+SELECT document_id, deleted AND revision > 0 AS gone FROM documents
+WHERE tenant_id = :tenant_id AND document_id = ANY(:document_ids::text[])
+ORDER BY document_id
+FOR SHARE;
 
 -- name: publish_revision!
 -- Make a revision the visible one.

@@ -1,34 +1,89 @@
 -- name: report_state$
--- Move a revision forward; answers true if it moved. A report from before the stored state changes nothing, and none
--- changes a final state: what was indexed cannot fail any more, nor the other way round.
+-- Move a revision forward; answers true if it moved. A report that comes late or again changes nothing: its state does
+-- not follow the stored one, or a newer revision is the visible one and reports before it are forgotten.
 INSERT INTO document_processing AS p (
-    tenant_id, document_id, revision, state, state_rank, chunks_total, chunks_done, attempt, error,
-    filename, title, media_type, updated_at
+    tenant_id, document_id, revision, state, chunks_total, chunks_done, attempt, error, filename, title, media_type,
+    updated_at
 )
-VALUES (
-    :tenant_id, :document_id, :revision, :state, :state_rank, :chunks_total, :chunks_done, :attempt, :error,
-    :filename, :title, :media_type, now()
+SELECT :tenant_id, :document_id, :revision, :state, :chunks_total, :chunks_done, :attempt, :error, :filename, :title,
+       :media_type, now()
+WHERE NOT EXISTS (
+    SELECT FROM documents d
+    WHERE d.tenant_id = :tenant_id AND d.document_id = :document_id AND d.revision > :revision
 )
 ON CONFLICT (tenant_id, document_id, revision) DO UPDATE
-SET state = excluded.state, state_rank = excluded.state_rank,
-    chunks_total = coalesce(excluded.chunks_total, p.chunks_total), chunks_done = excluded.chunks_done,
-    attempt = excluded.attempt, error = excluded.error, filename = coalesce(excluded.filename, p.filename),
-    title = coalesce(excluded.title, p.title), media_type = coalesce(excluded.media_type, p.media_type),
-    updated_at = excluded.updated_at
-WHERE p.state NOT IN ('indexed', 'failed', 'deleted')
-  AND (p.state_rank, p.chunks_done) < (excluded.state_rank, excluded.chunks_done)
+SET state = excluded.state, chunks_total = coalesce(excluded.chunks_total, p.chunks_total),
+    chunks_done = greatest(p.chunks_done, excluded.chunks_done), attempt = excluded.attempt, error = excluded.error,
+    filename = coalesce(excluded.filename, p.filename), title = coalesce(excluded.title, p.title),
+    media_type = coalesce(excluded.media_type, p.media_type), updated_at = excluded.updated_at
+WHERE p.state = ANY(:earlier::text[]) OR (p.state = :state AND p.chunks_done < excluded.chunks_done)
 RETURNING true;
 
--- name: has_failed$
--- Whether a revision already ended in the dead letter, so that its remaining chunks are not wanted.
-SELECT EXISTS (
+-- name: keep_submission!
+-- Note what was submitted, once it is known where its content lies.
+UPDATE document_processing SET submission = :submission
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision;
+
+-- name: forget_submission!
+-- The content of a revision is given up: it cannot be tried again.
+UPDATE document_processing SET submission = NULL
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision;
+
+-- name: note_attempt!
+-- How often a stage has tried so far.
+UPDATE document_processing SET attempt = :attempt, updated_at = now()
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision AND state = ANY(:unfinished::text[]);
+
+-- name: begin_run$
+-- Note the run of the parse stage whose chunks are stored from now on, and answer which one it was before.
+WITH before AS (
+    SELECT text_key FROM document_processing
+    WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision
+)
+INSERT INTO document_processing (tenant_id, document_id, revision, state, text_key)
+VALUES (:tenant_id, :document_id, :revision, 'embedding', :text_key)
+ON CONFLICT (tenant_id, document_id, revision) DO UPDATE SET text_key = excluded.text_key
+RETURNING (SELECT text_key FROM before);
+
+-- name: is_wanted$
+-- Whether anything may still come of a revision: it is newer than the visible one, and neither cancelled nor ended.
+SELECT NOT EXISTS (
+    SELECT FROM documents
+    WHERE tenant_id = :tenant_id AND document_id = :document_id
+      AND (revision >= :revision OR cancelled > :revision)
+) AND NOT EXISTS (
     SELECT FROM document_processing
-    WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision AND state = 'failed'
+    WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision
+      AND state <> ALL(:unfinished::text[])
 );
+
+-- name: cancel_before
+-- End the unfinished revisions before a place in the log as cancelled.
+UPDATE document_processing
+SET state = 'cancelled', error = :error, updated_at = now()
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision < :position
+  AND state = ANY(:unfinished::text[])
+RETURNING revision, chunks_total, chunks_done, attempt, filename, title, media_type;
+
+-- name: newest_before^
+-- The newest revision before a place in the log, but for those that came to nothing themselves, and the visible one.
+SELECT p.revision, p.state, p.submission, coalesce(d.revision, 0) AS visible_revision
+FROM document_processing p
+LEFT JOIN documents d ON d.tenant_id = p.tenant_id AND d.document_id = p.document_id
+WHERE p.tenant_id = :tenant_id AND p.document_id = :document_id AND p.revision < :position
+  AND NOT (p.state = 'cancelled' AND p.submission IS NULL)
+ORDER BY p.revision DESC
+LIMIT 1;
 
 -- name: get_state^
 -- Where one revision stands.
 SELECT state, chunks_total, chunks_done, attempt, error, filename, title, media_type, updated_at
+FROM document_processing
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision;
+
+-- name: get_run^
+-- What is known of one revision beside its state.
+SELECT state, submission, text_key, received_at
 FROM document_processing
 WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision;
 

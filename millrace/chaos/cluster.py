@@ -37,7 +37,7 @@ MILLRACE = (sys.executable, "-m", "millrace")
 LOOK_EVERY_S = 0.2
 RESTART_PAUSE_S = 1.0
 """Between a process's end and its restart, as an orchestrator takes it."""
-SET_UP_DEADLINE_S = 120
+SET_UP_DEADLINE_S = 300
 BROKER_HEAP_MIB = 256
 BLOBS_BYTES = 256 << 20
 POSTGRES_BYTES = 768 << 20

@@ -130,7 +130,10 @@ class KafkaDoor:
         except KafkaError as error:
             operation.unknown(error=type(error).__name__)
             return None
-        place = Position(written.partition, position_of(self.epoch, written.offset))
+        if written.offset < 0:
+            operation.unknown(error="no place")
+            return None
+        place = Position(written.partition, position_of(self.epoch, written.offset), event.document_id)
         operation.ok(document_id=event.document_id, revision=place.position, position=place.token())
         return operation.response
 

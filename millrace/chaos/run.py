@@ -1,6 +1,7 @@
 """A run of chaos: rounds of faults under load; after each the system comes to rest and the history is checked."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from millrace.chaos.cluster import MILLRACE, Cluster, NotReady
 from millrace.chaos.faults import FaultLeftOut, inject
 from millrace.chaos.history import History
 from millrace.chaos.plan import Fault, Round, plan
-from millrace.chaos.report import Summary
+from millrace.chaos.summary import Summary
 from millrace.chaos.workload import Workload
 
 REST_DEADLINE_S = 90
@@ -42,7 +43,7 @@ class Run:
                 for each in self._plan:
                     await self._round(each, workload)
                     self.summary.rounds, self.summary.duration_s = each.number, time.monotonic() - began
-                    if self.summary.violations:
+                    if self.summary.report.violations:
                         break
         return self.summary
 
@@ -52,14 +53,14 @@ class Run:
         await asyncio.gather(*(self._inject(fault) for fault in each.faults))
         await workload.pause()
         healed = time.monotonic()
-        stuck = await self._come_to_rest(workload)
-        rested = time.monotonic()
-        if not stuck:
+        if await self._comes_to_rest(workload):
+            rested_s = time.monotonic() - healed
             await workload.observe(self._cluster.database_url, str(self._cluster.blobs))
-        report = await asyncio.to_thread(checker.check, self.summary.history)
-        self.summary.take(each.number, report, stuck)
+        else:
+            rested_s = math.inf
+        report = self.summary.report = await asyncio.to_thread(checker.check, self.summary.history)
         self._say(
-            f"round {each.number:3}  {time.monotonic() - began:5.1f} s (rest after {rested - healed:4.1f} s)  "
+            f"round {each.number:3}  {time.monotonic() - began:5.1f} s (rest after {rested_s:4.1f} s)  "
             f"acknowledged {report.acknowledged:5}  reads {report.reads:6}  {each}"
         )
         workload.resume()
@@ -73,17 +74,15 @@ class Run:
         else:
             self.summary.faults[fault.kind] += 1
 
-    async def _come_to_rest(self, workload: Workload) -> list[str]:
-        """What does not come to rest by the deadline, in words."""
+    async def _comes_to_rest(self, workload: Workload) -> bool:
+        """Whether it does by the deadline; if not, the history says what does not, and the checker finds it there."""
         deadline = time.monotonic() + REST_DEADLINE_S
         try:
             await self._cluster.until_ready(REST_DEADLINE_S)
         except NotReady as error:
-            return [str(error)]
-        stuck = await workload.settle(max(1.0, deadline - time.monotonic()))
-        for each in stuck:
-            self._note("stuck", what=each)
-        return stuck
+            self._note("settled", documents=0, stuck=[str(error)])
+            return False
+        return not await workload.settle(max(1.0, deadline - time.monotonic()))
 
     def _note(self, kind: str, /, **data: object) -> None:
         if kind == "exit" and not data["expected"]:

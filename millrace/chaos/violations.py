@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 EXAMPLES_PER_KIND_MAX = 20
 """One broken promise shows in a thousand reads; the first ones tell what it is."""
@@ -13,7 +14,7 @@ class Violation:
 
     kind: str
     message: str
-    ops: tuple[int, ...]
+    operations: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -26,8 +27,19 @@ class Report:
     """Of violations by kind, all of them."""
     violations: list[Violation] = field(default_factory=list)
 
-    def add(self, kind: str, message: str, *ops: int) -> None:
+    def add(self, kind: str, message: str, *operations: int) -> None:
         """Note a violation."""
         self.counts[kind] += 1
         if self.counts[kind] <= EXAMPLES_PER_KIND_MAX:
-            self.violations.append(Violation(kind, message, tuple(sorted(set(ops)))))
+            self.violations.append(Violation(kind, message, tuple(sorted(set(operations)))))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a machine."""
+        return {
+            "acknowledged": self.acknowledged,
+            "reads": self.reads,
+            "counts": dict(self.counts),
+            "violations": [
+                {"kind": each.kind, "message": each.message, "operations": each.operations} for each in self.violations
+            ],
+        }

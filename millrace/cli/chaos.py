@@ -18,7 +18,7 @@ from millrace import logs
 from millrace.cli.operate import stop_like_ctrl_c
 
 if TYPE_CHECKING:
-    from millrace.chaos.report import Summary
+    from millrace.chaos.summary import Summary
 
 console = Console()
 
@@ -55,27 +55,29 @@ def chaos(
     if report:
         summary.write(report)
     _show(summary)
-    if summary.violations:
+    if summary.report.violations:
         raise typer.Exit(1)
     shutil.rmtree(folder)
 
 
 def _show(summary: "Summary") -> None:
-    table = Table("rounds", "acknowledged writes", "reads checked", "unexpected exits", "violations", "minutes")
-    figures = summary.rounds, summary.acknowledged, summary.reads, summary.unexpected_exits, len(summary.violations)
-    table.add_row(*map(str, figures), f"{summary.duration_s / 60:.1f}")
-    console.print(table)
+    report = summary.report
     faults = Table("fault", "times", "left out")
     for kind in sorted(summary.faults | summary.left_out):
         faults.add_row(kind, str(summary.faults[kind]), str(summary.left_out[kind] or ""))
     console.print(faults)
-    for finding in summary.violations:
-        console.print(f"[red]{finding.kind}[/] (round {finding.round}, seed {summary.seed}):", end=" ")
-        _say(finding.message)
-        for line in summary.excerpt(finding):
+    _say(
+        f"{summary.rounds} rounds in {summary.duration_s / 60:.1f} minutes; {report.acknowledged} writes acknowledged, "
+        f"{report.reads} reads checked; processes that ended by themselves: {summary.unexpected_exits}"
+    )
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.counts.items()))
+    _say(f"violations: {kinds or 'none'}")
+    for violation in report.violations:
+        _say(f"\n{violation.kind} (found in round {summary.rounds}, seed {summary.seed}): {violation.message}")
+        for line in summary.excerpt(violation):
             _say(f"  {orjson.dumps(line).decode()}")
-    if summary.violations:
-        _say(f"history and logs: {summary.folder}\nrepeat it with:   {summary.command}")
+    if report.violations:
+        _say(f"\nhistory and logs: {summary.folder}\nrepeat it with:   {summary.command}")
 
 
 def _say(line: str) -> None:

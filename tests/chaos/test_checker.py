@@ -503,4 +503,4 @@ def test_a_broken_service_is_caught(kind: str, words: str, service: type[Service
     report = check_lines(story(service()))
     caught = [each for each in report.violations if each.kind == kind and words in each.message]
     assert caught, report.violations
-    assert all(each.ops for each in caught)
+    assert all(each.operations for each in caught)

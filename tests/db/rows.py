@@ -76,7 +76,7 @@ async def publish(
     """Make a revision with one chunk for each text the visible one; its old rows go, as the index stage does it."""
     made = batch(tenant_id, document_id, revision, texts, **attributes)
     async with pool.acquire() as connection, connection.transaction():
-        await documents.lock(connection, tenant_id, document_id)
+        await documents.apply(connection, tenant_id, document_id, revision)
         await chunks.store(connection, made, np.stack(vectors or [vector(1)] * len(texts)))
         await documents.publish(
             connection, tenant_id, document_id, revision, document=made.document, chunk_count=len(texts)

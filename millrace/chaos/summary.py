@@ -1,33 +1,22 @@
-"""What a run found."""
+"""The figures of a run."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 import orjson
 
-from millrace.chaos.checker import Report
 from millrace.chaos.history import Json, read
+from millrace.chaos.violations import Report, Violation
 
-SLICE_LINES_MAX = 40
+EXCERPT_LINES_MAX = 40
 """Of the history, told with one violation; the rest is in the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A violation, and the round after which it was found; ``operations`` are lines of the history, by their index."""
-
-    round: int
-    kind: str
-    message: str
-    operations: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
 class Summary:
-    """The figures of a run so far. ``folder`` holds the history and, in ``logs`` folders, what every process said."""
+    """A run so far. ``folder`` holds the history and, in ``logs`` folders, what every process said."""
 
     seed: int
     folder: Path
@@ -35,10 +24,9 @@ class Summary:
     duration_s: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
-    acknowledged: int = 0
-    reads: int = 0
     unexpected_exits: int = 0
-    violations: list[Finding] = field(default_factory=list)
+    report: Report = field(default_factory=Report)
+    """What the checker says of all rounds together."""
 
     @property
     def history(self) -> Path:
@@ -50,24 +38,16 @@ class Summary:
         """What repeats the run up to its last round."""
         return f"millrace chaos --rounds {self.rounds} --seed {self.seed}"
 
-    def take(self, number: int, report: Report, stuck: Sequence[str]) -> None:
-        """Add what a round found."""
-        self.acknowledged, self.reads = report.acknowledged, report.reads
-        self.violations += [Finding(number, "stuck", each) for each in stuck]
-        self.violations += [Finding(number, each.kind, each.message, tuple(each.ops)) for each in report.violations]
-
-    def excerpt(self, finding: Finding) -> list[Json]:
-        """The operations that a violation is about, with the faults between them."""
-        if not finding.operations:
-            return []
-        first, last = min(finding.operations), max(finding.operations)
-        wanted = set(finding.operations)
-        lines = (
+    def excerpt(self, violation: Violation) -> list[Json]:
+        """The lines of the history that a violation is about, with the faults and other notes between them."""
+        wanted = set(violation.operations)
+        first, last = min(wanted, default=0), max(wanted, default=-1)
+        between = (
             line
             for line in read(self.history)
             if line["index"] in wanted or (first <= line["index"] <= last and "note" in line)
         )
-        return list(islice(lines, SLICE_LINES_MAX))
+        return list(islice(between, EXCERPT_LINES_MAX))
 
     def write(self, path: Path) -> None:
         """As JSON."""
@@ -77,10 +57,8 @@ class Summary:
             "duration_s": round(self.duration_s, 1),
             "faults": self.faults,
             "left_out": self.left_out,
-            "acknowledged": self.acknowledged,
-            "reads": self.reads,
             "unexpected_exits": self.unexpected_exits,
-            "violations": Counter(finding.kind for finding in self.violations),
             "command": self.command,
+            **self.report.as_dict(),
         }
         path.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
