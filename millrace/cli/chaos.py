@@ -6,6 +6,7 @@ What it needs is imported in it: an image for servers has no local Kafka and Pos
 import random
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from millrace.chaos.summary import Summary
 
 console = Console()
+
+SHOWN_PER_KIND_MAX = 3
+"""Violations on the terminal; `--report` has more of them."""
 
 
 def register(app: typer.Typer) -> None:
@@ -72,7 +76,11 @@ def _show(summary: "Summary") -> None:
     )
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.counts.items()))
     _say(f"violations: {kinds or 'none'}")
+    shown: Counter[str] = Counter()
     for violation in report.violations:
+        shown[violation.kind] += 1
+        if shown[violation.kind] > SHOWN_PER_KIND_MAX:
+            continue
         _say(f"\n{violation.kind} (found in round {summary.rounds}, seed {summary.seed}): {violation.message}")
         for line in summary.excerpt(violation):
             _say(f"  {orjson.dumps(line).decode()}")
