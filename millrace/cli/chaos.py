@@ -3,6 +3,7 @@
 What it needs is imported in it: an image for servers has no local Kafka and Postgres.
 """
 
+import logging
 import random
 import shutil
 import tempfile
@@ -47,6 +48,8 @@ def chaos(
 
     stop_like_ctrl_c()
     logs.configure("error")
+    # Our clients in front of a broker that we broke have nothing to tell.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     seed = random.randrange(1 << 31) if seed is None else seed  # noqa: S311 - a number to repeat it by
     folder = Path(tempfile.mkdtemp(prefix="millrace-chaos-"))
     console.print(f"seed {seed}", highlight=False)
