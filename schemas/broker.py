@@ -110,12 +110,6 @@ async def ensure_topics(
     return reports
 
 
-async def cluster_id(settings: BrokerSettings) -> str:
-    """The id of the cluster, which changes when its data was wiped. Raises `BrokerUnavailable`."""
-    async with _admin(settings) as admin:
-        return str((await admin.describe_cluster())["cluster_id"])
-
-
 @asynccontextmanager
 async def _admin(settings: BrokerSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(**settings.client())

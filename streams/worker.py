@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import cached_property
 from typing import Any
 
@@ -18,8 +18,9 @@ from engine.chunk import ChunkSettings
 from engine.embed import Embedder, EmbedderSettings
 from engine.embedders import create_embedder
 from engine.parse import ParseLimits
-from schemas.broker import BrokerSettings, cluster_id, producer
-from schemas.errors import BrokerUnavailable, MillraceError
+from schemas.broker import BrokerSettings, producer
+from schemas.errors import MillraceError
+from schemas.log import log_id, until_log_changes
 from schemas.topics import GROUP_OF_STAGE
 from streams.answer import AnswerStage
 from streams.app import create_app
@@ -38,7 +39,6 @@ log = structlog.get_logger()
 
 ANSWER_ATTEMPTS_MAX = 5
 """Somebody waits for an answer: seconds, not minutes."""
-LOOK_AT_CLUSTER_S = 15
 STAGES = tuple(GROUP_OF_STAGE)
 
 
@@ -47,13 +47,6 @@ class WorkerStopped(MillraceError):
 
     type = "worker-stopped"
     hint = "The log says why; a restart goes on where it stopped."
-
-
-class ClusterChanged(MillraceError):
-    """Kafka is another cluster than when the worker started."""
-
-    type = "cluster-changed"
-    hint = "Its data was wiped, or the address leads elsewhere now; a restart begins its positions anew."
 
 
 class Workshop:
@@ -107,8 +100,8 @@ async def run_worker(names: Sequence[str], stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         pool = await connect(DatabaseSettings())
         stack.push_async_callback(close, pool)
-        cluster = await cluster_id(broker)
-        epoch = await positions.epoch_of(pool, cluster)
+        log_read = await log_id(broker)
+        epoch = await positions.epoch_of(pool, log_read)
         kafka = producer(broker)
         await kafka.start()
         stack.push_async_callback(kafka.stop)
@@ -121,16 +114,7 @@ async def run_worker(names: Sequence[str], stop: asyncio.Event) -> None:
             stack.push_async_callback(app.stop)
         await asyncio.gather(*(app.start() for app in apps))
         log.info("worker ready", stages=list(names))
-        await _until_stopped(apps, stop, asyncio.create_task(_until_changed(broker, cluster)))
-
-
-async def _until_changed(broker: BrokerSettings, cluster: str) -> None:
-    """Raise `ClusterChanged` when Kafka is another one: its offsets begin anew, and would pass for stored already."""
-    while True:
-        await asyncio.sleep(LOOK_AT_CLUSTER_S)
-        with suppress(BrokerUnavailable):
-            if await cluster_id(broker) != cluster:
-                raise ClusterChanged
+        await _until_stopped(apps, stop, asyncio.create_task(until_log_changes(broker, log_read)))
 
 
 async def _until_stopped(apps: Sequence[faust.App], stop: asyncio.Event, changed: asyncio.Task[None]) -> None:

@@ -20,7 +20,7 @@ from millrace.local.home import Home
 from millrace.local.kafka import LocalKafka
 from millrace.local.ports import free_port
 from millrace.local.postgres import LocalPostgres
-from schemas.broker import BrokerSettings, cluster_id
+from schemas.broker import BrokerSettings, ensure_topics
 from schemas.errors import BrokerUnavailable
 
 KAFKA_IMAGE = "apache/kafka:4.1.1"
@@ -128,7 +128,7 @@ def _postgres_answers(url: str) -> bool:
 
 def _kafka_answers(bootstrap_servers: str) -> bool:
     try:
-        asyncio.run(cluster_id(BrokerSettings(KAFKA_BOOTSTRAP_SERVERS=bootstrap_servers)))
+        asyncio.run(ensure_topics(BrokerSettings(KAFKA_BOOTSTRAP_SERVERS=bootstrap_servers), create=False))
     except BrokerUnavailable:
         return False
     return True

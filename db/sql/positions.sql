@@ -7,18 +7,23 @@ SET position = excluded.position, updated_at = now()
 WHERE p.position < excluded.position
 RETURNING true;
 
--- name: reached$
--- How far a group's effects reach into a partition, for a tenant; nothing if it has none yet.
-SELECT position FROM stream_positions
-WHERE tenant_id = :tenant_id AND consumer_group = :consumer_group AND topic = :topic AND partition = :partition;
+-- name: settled$
+-- Whether a write is visible, or in one of these states, or a newer one of its document is. A tombstone counts as well.
+SELECT EXISTS (
+    SELECT FROM documents
+    WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision >= :position
+) OR EXISTS (
+    SELECT FROM document_processing
+    WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision >= :position AND state = ANY(:states)
+);
 
 -- name: lock_epochs#
 -- One at a time, until the transaction ends.
 LOCK TABLE stream_epochs IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: epoch_of$
--- The number of a Kafka cluster, given out on first sight.
+-- The number of a log, given out on first sight.
 INSERT INTO stream_epochs AS e (cluster_id, epoch)
-VALUES (:cluster_id, (SELECT coalesce(max(epoch) + 1, 0) FROM stream_epochs))
+VALUES (:log_id, (SELECT coalesce(max(epoch) + 1, 0) FROM stream_epochs))
 ON CONFLICT (tenant_id, cluster_id) DO UPDATE SET cluster_id = excluded.cluster_id
 RETURNING epoch;

@@ -6,6 +6,7 @@ import pytest
 from db import positions
 from db.errors import OUTAGES
 from db.pool import DatabaseSettings, close, connect
+from schemas.events import State
 from schemas.position import Position
 
 
@@ -19,7 +20,7 @@ async def test_an_exhausted_pool_is_an_outage_in_time(
             await pool.fetchval("SELECT 1")
         # The wait for a position is not over, the database is away.
         with pytest.raises(TimeoutError):
-            await positions.wait_until_indexed(pool, tenant, Position(0, 1), 30)
+            await positions.wait_until_settled(pool, tenant, Position(0, 1, "d"), State, 30)
     assert await pool.fetchval("SELECT 1") == 1
     await close(pool)
 

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import InvalidPosition
-from schemas.position import OFFSET_BITS, Position, position_of
+from schemas.position import OFFSET_BITS, POSITION_MAX, Position, position_of
 
-positions = st.builds(Position, st.integers(0, 2**16 - 1), st.integers(0, 2**64 - 1))
+document_ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,199}", fullmatch=True)
+positions = st.builds(Position, st.integers(0, 2**16 - 1), st.integers(1, POSITION_MAX), document_ids)
 offsets = st.integers(0, 2**OFFSET_BITS - 1)
 
 
@@ -35,6 +36,17 @@ def test_a_token_with_something_beside_it_is_refused(position: Position, extra: 
     for garbled in (position.token() + extra, extra + position.token(), position.token()[:-1]):
         with pytest.raises(InvalidPosition):
             Position.from_token(garbled)
+
+
+@given(
+    positions,
+    st.sampled_from([0, POSITION_MAX + 1, 2**63, 2**64 - 1]),
+    st.sampled_from(["", "-a", "ä", "a/b", "a" * 201]),
+)
+def test_a_place_that_cannot_be_is_refused(position: Position, number: int, document_id: str) -> None:
+    for impossible in (position._replace(position=number), position._replace(document_id=document_id)):
+        with pytest.raises(InvalidPosition):
+            Position.from_token(impossible.token())
 
 
 @given(st.integers(0, 2**13 - 1), offsets, st.integers(0, 2**13 - 1), offsets)

@@ -9,9 +9,10 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from millrace.local.ports import free_port
-from schemas.broker import BrokerSettings, cluster_id, ensure_topics, producer
+from schemas.broker import BrokerSettings, ensure_topics, producer
 from schemas.errors import BrokerUnavailable, TopicMismatch
 from schemas.events import INLINE_TEXT_CHARS_MAX, DocumentSubmitted, TextContent
+from schemas.log import log_id
 from schemas.topics import CHUNKED, STATUS, SUBMITTED, TOPICS, Topic
 from schemas.wire import encode
 
@@ -95,16 +96,12 @@ async def test_too_few_brokers_for_the_replicas_is_said(settings: BrokerSettings
         await ensure_topics(wide, topics)
 
 
-async def test_the_cluster_has_an_id(settings: BrokerSettings) -> None:
-    assert await cluster_id(settings) == await cluster_id(settings) != "None"
-
-
 async def test_no_broker_is_said() -> None:
     nowhere = BrokerSettings(KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{free_port()}")
     with pytest.raises(BrokerUnavailable, match=nowhere.bootstrap_servers):
         await ensure_topics(nowhere)
     with pytest.raises(BrokerUnavailable, match=nowhere.bootstrap_servers):
-        await cluster_id(nowhere)
+        await log_id(nowhere)
 
 
 async def test_the_longest_inline_text_fits(settings: BrokerSettings, topics: list[Topic]) -> None:
