@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.errors import DatabaseTooOld, DatabaseUnavailable
+from schemas.topics import FIRST_GENERATION
 
 CONNECT_TIMEOUT_S = 10
 ACQUIRE_TIMEOUT_S = 10
@@ -56,9 +57,6 @@ class Pool(_AnyPool):
     def acquire(self, *, timeout: float | None = None) -> "asyncpg.pool.PoolAcquireContext[asyncpg.Record]":
         """A connection; the pool's own methods ask for theirs here, too."""
         return super().acquire(timeout=ACQUIRE_TIMEOUT_S if timeout is None else timeout)
-
-
-FIRST_GENERATION = 1
 
 
 async def connect(settings: DatabaseSettings, generation: int = FIRST_GENERATION) -> Pool:

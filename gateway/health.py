@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from db.errors import OUTAGES
-from gateway.state import StateOf
+from gateway.state import GatewayOf
 
 router = APIRouter(tags=["operations"])
 
@@ -39,7 +39,7 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", summary="Can it serve?", responses={503: {"model": Readiness, "description": "Not now."}})
-async def readyz(state: StateOf, response: Response) -> Readiness:
+async def readyz(state: GatewayOf, response: Response) -> Readiness:
     """Whether broker and database answer. Lag is told, but is no reason: reads go on, and writes are refused."""
     lags = state.lag.lags
     broker, database, hub = lags is not None, await _database(state), state.hub.alive

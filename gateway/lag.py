@@ -1,4 +1,4 @@
-"""How far each stage is behind its topic."""
+"""How far each stage of the live generation is behind its topic."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,8 +9,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client import Gauge
 
+from db import generations
+from db.pool import Pool
 from schemas.broker import BrokerSettings
-from schemas.topics import GROUP_OF_STAGE, Topic
+from schemas.topics import GROUP_OF_STAGE, Topic, group_of, of_generation
 
 log = structlog.get_logger()
 
@@ -21,8 +23,9 @@ MEASURE_EVERY_S = 2.0
 class LagMeter:
     """Measures in the background; ``lags`` has the newest figures by stage, None while the broker cannot be asked."""
 
-    def __init__(self, settings: BrokerSettings) -> None:
+    def __init__(self, settings: BrokerSettings, pool: Pool) -> None:
         self._settings = settings
+        self._pool = pool
         self.lags: dict[str, int] | None = None
 
     @asynccontextmanager
@@ -44,10 +47,8 @@ class LagMeter:
                 await admin.start()
                 await consumer.start()
                 while True:
-                    self.lags = {
-                        stage: await _lag(admin, consumer, group, topic)
-                        for stage, (group, topic) in GROUP_OF_STAGE.items()
-                    }
+                    generation = (await generations.live(self._pool)).number
+                    self.lags = await lags_of(admin, consumer, generation)
                     for stage, lag in self.lags.items():
                         LAG.labels(stage).set(lag)
                     await asyncio.sleep(MEASURE_EVERY_S)
@@ -59,6 +60,14 @@ class LagMeter:
                 await consumer.stop()
                 await admin.close()
             await asyncio.sleep(MEASURE_EVERY_S)
+
+
+async def lags_of(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, generation: int) -> dict[str, int]:
+    """Records that each stage of a generation has not committed yet; the answer stage is that of all of them."""
+    return {
+        stage: await _lag(admin, consumer, group_of(stage, generation), of_generation(topic, generation))
+        for stage, (_, topic) in GROUP_OF_STAGE.items()
+    }
 
 
 async def _lag(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, group: str, topic: Topic) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import structlog
@@ -14,6 +14,8 @@ from fastapi import Depends, FastAPI, Header, Query, Request
 from db import positions
 from db.blobs import Blobs, BlobSettings
 from db.errors import PositionNotReached
+from db.generations import Generation
+from db.live import Live
 from db.pool import DatabaseSettings, Pool, close, connect
 from engine.embed import Embedder, EmbedderSettings
 from engine.embedders import create_embedder
@@ -48,6 +50,7 @@ class State:
     lag: LagMeter
     kafka: AIOKafkaProducer
     epoch: int
+    live: Live[Embedder]
 
     async def publish(self, topic: Topic, event: Event, traceparent: str) -> Position:
         """Write an event and return its position once the broker acknowledged it.
@@ -82,17 +85,24 @@ async def open_state(settings: GatewaySettings) -> AsyncIterator[State]:
     async with AsyncExitStack() as stack:
         pool = await connect(DatabaseSettings())
         stack.push_async_callback(close, pool)
-        embedder = create_embedder(EmbedderSettings())
-        stack.push_async_callback(embedder.aclose)
+        live = Live(DatabaseSettings(), pool, embedder_of)
+        stack.push_async_callback(live.aclose)
+        async with live.reading() as reader:
+            embedder = reader.made
         epoch = await positions.epoch_of(pool, await cluster_id(broker))
         kafka = producer(broker)
         await kafka.start()
         stack.push_async_callback(_stop, kafka)
         hub = Hub(broker)
         await stack.enter_async_context(hub.running())
-        lag = LagMeter(broker)
+        lag = LagMeter(broker, pool)
         await stack.enter_async_context(lag.running())
-        yield State(settings, pool, Blobs(BlobSettings()), embedder, hub, lag, kafka, epoch)
+        yield State(settings, pool, Blobs(BlobSettings()), embedder, hub, lag, kafka, epoch, live)
+
+
+def embedder_of(generation: Generation) -> Embedder:
+    """The embedder that a generation's vectors are made with."""
+    return create_embedder(EmbedderSettings(**generation.embedder))
 
 
 async def _stop(kafka: AIOKafkaProducer) -> None:
@@ -107,10 +117,19 @@ def install(app: FastAPI, state: State) -> None:
     app.state.gateway = state
 
 
-async def get_state(request: Request) -> State:
-    """The gateway's state."""
+async def get_gateway(request: Request) -> State:
+    """The gateway's state, whichever generation of the index is live."""
     state: State = request.app.state.gateway
     return state
+
+
+GatewayOf = Annotated[State, Depends(get_gateway)]
+
+
+async def get_state(gateway: GatewayOf) -> AsyncIterator[State]:
+    """The gateway's state for one request, which sees one generation of the index: the one that is live at its start."""
+    async with gateway.live.reading() as reader:
+        yield replace(gateway, pool=reader.pool, embedder=reader.made)
 
 
 StateOf = Annotated[State, Depends(get_state)]

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from db.errors import OUTAGES as DATABASE_OUTAGES
 from schemas.errors import MillraceError
 from schemas.events import Failure
-from schemas.topics import GROUP_OF_STAGE, Topic
+from schemas.topics import Topic, group_of, of_generation
 from streams.metrics import DEAD_LETTERED, RETRIED
 from streams.outbox import Outbox, failure_of
 from streams.record import Record
@@ -37,17 +37,18 @@ class Stage(ABC):
     """One step of the flow: a topic it reads, and what it does with a few records of one partition."""
 
     name: ClassVar[str]
-    topic: ClassVar[Topic]
+    topic: Topic
     batch_records_max: ClassVar[int] = 1
 
     def __init__(self, outbox: Outbox, attempts_max: int) -> None:
         self.outbox = outbox
+        self.topic = of_generation(self.topic, outbox.generation)
         self._attempts_max = attempts_max
 
     @property
     def group(self) -> str:
         """The stage's consumer group."""
-        return GROUP_OF_STAGE[self.name][0]
+        return group_of(self.name, self.outbox.generation)
 
     @abstractmethod
     async def handle(self, records: Sequence[Record]) -> None:

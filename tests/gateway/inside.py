@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 import httpx
 
 from db.blobs import Blobs, BlobSettings
-from db.pool import Pool
+from db.live import Live
+from db.pool import DatabaseSettings, Pool
 from engine.embed import EmbedderSettings
 from engine.embedders import create_embedder
 from gateway import state as gateway_state
@@ -14,7 +15,7 @@ from gateway.app import create_app
 from gateway.hub import Hub
 from gateway.lag import LagMeter
 from gateway.settings import GatewaySettings
-from gateway.state import State
+from gateway.state import State, embedder_of
 from schemas.broker import BrokerSettings, producer
 
 
@@ -32,12 +33,22 @@ async def inside(
     kafka = producer(broker)
     await kafka.start()
     embedder = create_embedder(EmbedderSettings())
+    live = Live(DatabaseSettings(), pool, embedder_of)
     state = State(
-        settings, pool, blobs or Blobs(BlobSettings()), embedder, Hub(broker), LagMeter(broker), kafka, epoch=0
+        settings,
+        pool,
+        blobs or Blobs(BlobSettings()),
+        embedder,
+        Hub(broker),
+        LagMeter(broker, pool),
+        kafka,
+        epoch=0,
+        live=live,
     )
     app = create_app(settings)
     gateway_state.install(app, state)
     transport, headers = httpx.ASGITransport(app, raise_app_exceptions=False), {"X-Millrace-Tenant": tenant}
     async with httpx.AsyncClient(transport=transport, base_url="http://g", headers=headers, timeout=30) as http:
         yield http, state
+    await live.aclose()
     await kafka.stop()
