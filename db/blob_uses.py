@@ -61,7 +61,12 @@ async def end(connection: Connection, tenant_id: str, document_id: str, revision
 
 
 async def sweep(
-    pool: Pool, blobs: Blobs, tenant_id: str | None = None, document_id: str | None = None, *, derived_only: bool = False
+    pool: Pool,
+    blobs: Blobs,
+    tenant_id: str | None = None,
+    document_id: str | None = None,
+    *,
+    derived_only: bool = False,
 ) -> int:
     """Delete the blobs that nobody needs, of one document or of all, and say how many those were.
 

@@ -24,6 +24,13 @@ class DatabaseUnavailable(MillraceError):
     transient = True
 
 
+class DatabaseBusy(MillraceError):
+    """Too many wait for the database already."""
+
+    type = "database-busy"
+    transient = True
+
+
 class DatabaseTooOld(MillraceError):
     """The database lacks something that Millrace needs."""
 

@@ -20,7 +20,7 @@ _queries = load("generations")
 LOOK_EVERY_S = 1.0
 """How old what a stage knows of its generation's standing may be."""
 GRACE = timedelta(seconds=3)
-"""Longer than that: so long one that was live still speaks, until the next one has surely noticed that it is its turn."""
+"""Longer than that: so long one that was live still speaks, until the next has surely noticed that it is its turn."""
 BEHIND_MAX = 1_000
 """Documents that may be missing when a swap begins: a busy system always has some on their way."""
 SWAP_WAIT_S = 10

@@ -12,6 +12,7 @@ from db import generations
 from db.errors import OUTAGES
 from db.generations import Generation
 from db.pool import DatabaseSettings, Pool, close, connect
+from schemas.topics import FIRST_GENERATION
 
 LOOK_TIMEOUT_S = 2
 """Where Postgres does not say in time which generation is live, it is taken for the one it was."""
@@ -40,7 +41,8 @@ class Reader(Generic[Made]):
 class Live(Generic[Made]):
     """Gives each request the live generation, and lets go of one that is not live once no request uses it any more.
 
-    ``pool``: any one, to look up with. ``make``: what a reader needs beside a pool; it may take its time.
+    ``pool``: to look up with, and that of the first generation; it stays open. ``make``: what a reader needs beside a
+    pool; it may take its time.
     """
 
     def __init__(self, settings: DatabaseSettings, pool: Pool, make: Callable[[Generation], Made]) -> None:
@@ -61,6 +63,11 @@ class Live(Generic[Made]):
         finally:
             reader.users -= 1
             await self._close_unused()
+
+    @property
+    def pool(self) -> Pool:
+        """That of the generation that was live when a request last looked."""
+        return self._newest.pool if self._newest else self._pool
 
     async def aclose(self) -> None:
         """Let go of all."""
@@ -83,15 +90,19 @@ class Live(Generic[Made]):
         async with self._opening:
             if generation.number not in self._readers:
                 made = await asyncio.to_thread(self._make, generation)
-                self._readers[generation.number] = Reader(
-                    generation, await connect(self._settings, generation.number), made
-                )
+                self._readers[generation.number] = Reader(generation, await self._connect(generation.number), made)
             self._newest = self._readers[generation.number]
             return self._newest
+
+    async def _connect(self, number: int) -> Pool:
+        if number == FIRST_GENERATION:
+            return self._pool
+        return await connect(self._settings, number, waiting_max=self._pool.waiting_max)
 
     async def _close_unused(self) -> None:
         for number, reader in list(self._readers.items()):
             if not reader.users and reader is not self._newest:
                 del self._readers[number]
-                await close(reader.pool)
+                if reader.pool is not self._pool:
+                    await close(reader.pool)
                 await reader.made.aclose()

@@ -11,7 +11,7 @@ from pgvector.asyncpg import register_vector
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from db.errors import DatabaseTooOld, DatabaseUnavailable
+from db.errors import DatabaseBusy, DatabaseTooOld, DatabaseUnavailable
 from schemas.topics import FIRST_GENERATION
 
 CONNECT_TIMEOUT_S = 10
@@ -52,20 +52,49 @@ else:
 
 
 class Pool(_AnyPool):
-    """A pool whose connections come within `ACQUIRE_TIMEOUT_S`, else it raises TimeoutError: one of `OUTAGES`."""
+    """A pool whose connections come within `ACQUIRE_TIMEOUT_S`, else it raises TimeoutError: one of `OUTAGES`.
+
+    Where ``waiting_max`` wait already, it raises `DatabaseBusy` at once.
+    """
+
+    waiting_max: int | None = None
+    _asking = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a connection that somebody else has."""
+        free = self.get_max_size() - self.get_size() + self.get_idle_size()
+        return max(0, self._asking - free)
+
+    def refuse_if_busy(self) -> None:
+        """Raises `DatabaseBusy` where no more may wait."""
+        if self.waiting_max is not None and self.waiting >= self.waiting_max:
+            raise DatabaseBusy(f"{self.waiting} are waiting.")
 
     def acquire(self, *, timeout: float | None = None) -> "asyncpg.pool.PoolAcquireContext[asyncpg.Record]":
         """A connection; the pool's own methods ask for theirs here, too."""
         return super().acquire(timeout=ACQUIRE_TIMEOUT_S if timeout is None else timeout)
 
+    async def _acquire(self, timeout: float | None) -> Any:  # noqa: ASYNC109 (it is the pool's own)
+        """Where every way to a connection leads."""
+        self.refuse_if_busy()
+        self._asking += 1
+        try:
+            return await super()._acquire(timeout)  # type: ignore[misc]
+        finally:
+            self._asking -= 1
 
-async def connect(settings: DatabaseSettings, generation: int = FIRST_GENERATION) -> Pool:
+
+async def connect(
+    settings: DatabaseSettings, generation: int = FIRST_GENERATION, *, waiting_max: int | None = None
+) -> Pool:
     """Open a pool whose statements see one index generation, and what all generations share.
 
-    Raises `DatabaseUnavailable`, or `DatabaseTooOld` where the vector type is missing.
+    Where ``waiting_max`` wait for a connection, others are refused. Raises `DatabaseUnavailable`, or `DatabaseTooOld`
+    where the vector type is missing.
     """
     try:
-        return await Pool(
+        pool = await Pool(
             settings.url.get_secret_value(),
             min_size=1,
             max_size=settings.pool_size,
@@ -88,6 +117,8 @@ async def connect(settings: DatabaseSettings, generation: int = FIRST_GENERATION
         raise DatabaseTooOld(str(error)) from error
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise DatabaseUnavailable(f"{type(error).__name__}: {error}") from error
+    pool.waiting_max = waiting_max
+    return pool
 
 
 def search_path(generation: int) -> str:

@@ -1,10 +1,10 @@
 """`stream_epochs`, which numbers the logs, and the wait until the tables show a write."""
 
 import asyncio
-from collections.abc import Collection
+from typing import Any
 
 from db.errors import PositionNotReached
-from db.pool import Connection, Pool
+from db.pool import Pool
 from db.queries import load
 from schemas.position import Position
 
@@ -22,40 +22,26 @@ async def epoch_of(pool: Pool, log_id: str) -> int:
         return int(await _queries.epoch_of(connection, log_id=log_id))
 
 
-async def advance(
-    connection: Connection, *, tenant_id: str, group: str, topic: str, partition: int, position: int
-) -> bool:
-    """Move a position forward inside the caller's transaction; false where it was reached before."""
-    moved = await _queries.advance(
-        connection, tenant_id=tenant_id, consumer_group=group, topic=topic, partition=partition, position=position
-    )
-    return bool(moved)
-
-
-async def wait_until_settled(
-    pool: Pool, tenant_id: str, place: Position, states: Collection[str], timeout_s: float
-) -> None:
-    """Return once a write is in one of these states, or a newer one of its document is.
+async def wait_until_settled(pool: Pool, tenant_id: str, place: Position, timeout_s: float) -> None:
+    """Return once a write has its outcome, and readers see it.
 
     Raises `PositionNotReached` after ``timeout_s``; one look is always taken.
     """
+    await _until(_queries.settled, pool, tenant_id, place, timeout_s)
+
+
+async def wait_until_known(pool: Pool, tenant_id: str, place: Position, timeout_s: float) -> None:
+    """Return once the tables know of a write. Raises `PositionNotReached` after ``timeout_s``."""
+    await _until(_queries.known, pool, tenant_id, place, timeout_s)
+
+
+async def _until(query: Any, pool: Pool, tenant_id: str, place: Position, timeout_s: float) -> None:
+    ids = {"tenant_id": tenant_id, "document_id": place.document_id, "position": place.position}
     pause_s = POLL_FIRST_S
     deadline = asyncio.get_running_loop().time() + timeout_s
-    while not await _settled(pool, tenant_id, place, states):
+    while not await query(pool, **ids):
         left_s = deadline - asyncio.get_running_loop().time()
         if left_s <= 0:
             raise PositionNotReached(f"Waited {timeout_s:g} s.")
         await asyncio.sleep(min(pause_s, left_s))
         pause_s = min(POLL_GROWTH * pause_s, POLL_MAX_S)
-
-
-async def _settled(pool: Pool, tenant_id: str, place: Position, states: Collection[str]) -> bool:
-    return bool(
-        await _queries.settled(
-            pool,
-            tenant_id=tenant_id,
-            document_id=place.document_id,
-            position=place.position,
-            states=list(states),
-        )
-    )

@@ -46,7 +46,9 @@ async def delete_blobs(pool: Pool, blobs: Blobs, leader: int, number: int) -> in
     """
     queries = load("succession", leader=leader, follower=number)
     deleted = 0
-    while needless := [(row["tenant_id"], row["blob_key"]) async for row in queries.own_blobs(pool, limit=BLOBS_AT_ONCE)]:
+    while needless := [
+        (row["tenant_id"], row["blob_key"]) async for row in queries.own_blobs(pool, limit=BLOBS_AT_ONCE)
+    ]:
         for tenant_id, blob_key in needless:
             await blobs.delete([blob_key])
             await queries.forget_blob(pool, tenant_id=tenant_id, blob_key=blob_key)

@@ -1,4 +1,7 @@
-"""An endpoint that speaks OpenAI's HTTP API: requests with bounded retries, and errors without secrets in them."""
+"""An endpoint that speaks OpenAI's HTTP API: one try, and errors that say when to come back and hold no secrets.
+
+Trying again is up to who asks: a stage can wait for minutes without holding anything up, somebody who searches cannot.
+"""
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
@@ -7,16 +10,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
-import stamina
 from pydantic import SecretStr
 
 from schemas.errors import MillraceError
 
-ATTEMPTS_MAX = 5
-RETRY_S_MAX = 60.0
-"""No new attempt after this long; whoever asked can come back later."""
-RETRY_AFTER_S_MAX = 30.0
-"""A server that wants a longer pause than this is not there for now."""
 TRANSIENT_STATUS = frozenset({408, 409, 425, 429})
 """Beside every 5xx: a timeout, a lock, a replay, a limit."""
 DETAIL_CHARS_MAX = 300
@@ -54,7 +51,7 @@ class Endpoint:
                 await response.aclose()
 
     async def lines(self, path: str, body: dict[str, Any]) -> AsyncGenerator[str, None]:
-        """The lines of a successful answer, as they come; only its beginning is tried again."""
+        """The lines of a successful answer, as they come."""
         with self._own_errors():
             response = await self._begin(path, body)
             try:
@@ -69,12 +66,10 @@ class Endpoint:
 
     async def _begin(self, path: str, body: dict[str, Any]) -> httpx.Response:
         request = self._client.build_request("POST", path, json=body)
-        async for attempt in stamina.retry_context(on=_again, attempts=ATTEMPTS_MAX, timeout=RETRY_S_MAX):
-            with attempt:
-                response = await self._client.send(request, stream=True)
-                if not response.is_success:
-                    await response.aread()
-                    response.raise_for_status()
+        response = await self._client.send(request, stream=True)
+        if not response.is_success:
+            await response.aread()
+            response.raise_for_status()
         return response
 
     @contextmanager
@@ -82,29 +77,18 @@ class Endpoint:
         try:
             yield
         except httpx.HTTPStatusError as error:
-            kind = self._unavailable if _transient(error.response.status_code) else self._refused
+            status = error.response.status_code
+            kind = self._unavailable if status in TRANSIENT_STATUS or status >= 500 else self._refused
             # Some endpoints repeat the key that they do not like.
             said = " ".join(error.response.text.split())
             said = said.replace(self._key, "***") if self._key else said
-            raise kind(f"HTTP {error.response.status_code}: {said[:DETAIL_CHARS_MAX]}") from None
+            raised = kind(f"HTTP {status}: {said[:DETAIL_CHARS_MAX]}")
+            raised.retry_after_s = _retry_after_s(error.response.headers.get("Retry-After", ""))
+            raise raised from None
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise self._refused(f"{error}") from None
         except httpx.HTTPError as error:
             raise self._unavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from None
-
-
-def _transient(status: int) -> bool:
-    return status in TRANSIENT_STATUS or status >= 500
-
-
-def _again(error: Exception) -> bool | float:
-    """Whether to try once more, or after how many seconds where the server says so."""
-    if isinstance(error, httpx.HTTPStatusError):
-        wait_s = _retry_after_s(error.response.headers.get("Retry-After", ""))
-        if not _transient(error.response.status_code) or (wait_s or 0.0) > RETRY_AFTER_S_MAX:
-            return False
-        return True if wait_s is None else wait_s
-    return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
 
 
 def _retry_after_s(value: str) -> float | None:

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from db.errors import OUTAGES
-from gateway.state import GatewayOf
+from db.errors import OUTAGES, DatabaseBusy
+from gateway.state import GatewayOf, State
 
 router = APIRouter(tags=["operations"])
 
@@ -41,7 +41,8 @@ async def healthz() -> Health:
 @router.get("/readyz", summary="Can it serve?", responses={503: {"model": Readiness, "description": "Not now."}})
 async def readyz(state: GatewayOf, response: Response) -> Readiness:
     """Whether broker and database answer. Lag is told, but is no reason: reads go on, and writes are refused."""
-    lags = state.lag.lags
+    stages = state.lag.stages
+    lags = None if stages is None else {name: stage.records for name, stage in stages.items()}
     broker, database, hub = lags is not None, await _database(state), state.hub.alive
     ready = broker and database and hub
     if not ready:
@@ -49,12 +50,14 @@ async def readyz(state: GatewayOf, response: Response) -> Readiness:
     return Readiness(ready=ready, broker=broker, database=database, hub=hub, lag=lags)
 
 
-async def _database(state: StateOf) -> bool:
+async def _database(state: State) -> bool:
     try:
         async with asyncio.timeout(DATABASE_TIMEOUT_S):
             await state.pool.fetchval("SELECT 1")
     except (OSError, *OUTAGES, asyncpg.PostgresError):
         return False
+    except DatabaseBusy:
+        pass  # it answers others; a gateway that is taken out for that leaves its share to the rest
     return True
 
 

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details, with a stable ``type``; nothing internal leaks."""
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -7,17 +8,21 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from prometheus_client import Counter
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from db.errors import OUTAGES, DatabaseUnavailable
+from db.errors import OUTAGES, DatabaseBusy, DatabaseUnavailable
 from schemas.errors import MillraceError
 
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+"""Where nothing better is known."""
+FOR_NOW = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
+REFUSED = Counter("millrace_refused", "Requests that were refused for now.", ["reason"])
 CLIENT_LEFT = 499
 """What nginx writes into its log for a client that left before it was answered; nobody is sent it."""
 
@@ -37,6 +42,8 @@ STATUS_BY_TYPE = {
     "embedder-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "answer-timeout": HTTPStatus.GATEWAY_TIMEOUT,
     "overloaded": HTTPStatus.SERVICE_UNAVAILABLE,
+    "tenant-share-exceeded": HTTPStatus.TOO_MANY_REQUESTS,
+    "database-busy": HTTPStatus.SERVICE_UNAVAILABLE,
     "position-not-reached": HTTPStatus.SERVICE_UNAVAILABLE,
     "database-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "blobs-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
@@ -68,12 +75,16 @@ class BodyTooLarge(MillraceError):
     type = "body-too-large"
 
 
-class Overloaded(MillraceError):
-    """The pipeline is too far behind to take more documents."""
+class Refused(MillraceError):
+    """There is no room for this now."""
 
-    type = "overloaded"
-    hint = "Nothing was stored; send it again later."
+    type = "refused"
     transient = True
+
+    def __init__(self, detail: str | None = None, *, reason: str = "", retry_after_s: int = RETRY_AFTER_S) -> None:
+        super().__init__(detail)
+        self.reason = reason or self.type
+        self.retry_after_s = retry_after_s
 
 
 class InvalidCursor(MillraceError):
@@ -84,13 +95,20 @@ class InvalidCursor(MillraceError):
 
 
 def problem(
-    type_: str, title: str, status: int, *, detail: str | None = None, hint: str | None = None, errors: Any = None
+    type_: str,
+    title: str,
+    status: int,
+    *,
+    detail: str | None = None,
+    hint: str | None = None,
+    errors: Any = None,
+    retry_after_s: int = RETRY_AFTER_S,
 ) -> JSONResponse:
     """The response for a problem."""
     body = Problem(
         type=f"urn:millrace:problem:{type_}", title=title, status=status, detail=detail, hint=hint, errors=errors
     )
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    headers = {"Retry-After": str(retry_after_s)} if status in FOR_NOW else None
     return JSONResponse(body.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
 
 
@@ -100,7 +118,10 @@ def of_error(error: MillraceError) -> JSONResponse:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("unexpected error", error_type=error.type, exc_info=error)
         return problem("internal", "Something went wrong in Millrace.", status)
-    return problem(error.type, error.title(), status, detail=error.detail, hint=error.hint)
+    retry_after_s = math.ceil(error.retry_after_s or RETRY_AFTER_S)
+    if status in FOR_NOW:
+        REFUSED.labels(error.reason if isinstance(error, Refused) else error.type).inc()
+    return problem(error.type, error.title(), status, detail=error.detail, hint=error.hint, retry_after_s=retry_after_s)
 
 
 def install(app: FastAPI) -> None:
@@ -170,7 +191,7 @@ def _printable(text: str) -> str:
 def responses(*errors: type[MillraceError]) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI description of the problems that an operation can answer with, beside those that all share."""
     described: dict[int | str, dict[str, Any]] = {}
-    kinds: tuple[type[MillraceError], ...] = (InvalidRequest, DatabaseUnavailable, *errors)
+    kinds: tuple[type[MillraceError], ...] = (InvalidRequest, DatabaseUnavailable, DatabaseBusy, *errors)
     for error in kinds:
         status = int(STATUS_BY_TYPE[error.type])
         known = described.setdefault(status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {}}})

@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from fastapi import Depends, FastAPI, Header, Query, Request
 
@@ -19,14 +18,17 @@ from db.live import Live
 from db.pool import DatabaseSettings, Pool, close, connect
 from engine.embed import Embedder, EmbedderSettings
 from engine.embedders import create_embedder
+from gateway.admission import Admission
 from gateway.hub import Hub
 from gateway.lag import LagMeter
-from gateway.problems import BodyTooLarge, Overloaded
+from gateway.problems import BodyTooLarge
 from gateway.settings import GatewaySettings
-from schemas.broker import BrokerSettings, cluster_id, producer
+from schemas.broker import BrokerSettings
 from schemas.errors import BrokerUnavailable, InvalidPosition
 from schemas.events import Event, TenantId
+from schemas.log import log_id
 from schemas.position import Position, position_of
+from schemas.producer import Producer
 from schemas.topics import Topic
 from schemas.wire import encode
 
@@ -34,8 +36,7 @@ POSITION_HEADER = "X-Millrace-Position"
 ACKNOWLEDGED_WITHIN_S = 15
 """Longer than one request to the broker may take. An idempotent producer never gives an event up by itself, since it
 could not number the ones behind it any more."""
-PIPELINE_STAGES = ("parse", "embed", "index")
-"""What a document goes through."""
+WAIT_HEADER = "X-Millrace-Wait"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +49,21 @@ class State:
     embedder: Embedder
     hub: Hub
     lag: LagMeter
-    kafka: AIOKafkaProducer
+    admission: Admission
+    kafka: Producer
     epoch: int
+    log_id: str
+    """Of the log that ``epoch`` numbers."""
     live: Live[Embedder]
 
-    async def publish(self, topic: Topic, event: Event, traceparent: str) -> Position:
-        """Write an event and return its position once the broker acknowledged it.
+    async def publish(self, topic: Topic, event: Event, traceparent: str) -> tuple[int, int]:
+        """Write an event and return its partition and position once the broker acknowledged it.
 
         Raises `BrokerUnavailable`, and `BodyTooLarge` where the broker does not take an event of this size.
         """
-        key, value, headers = encode(event, traceparent=traceparent)
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
-                written = await self.kafka.send_and_wait(topic.name, value, key=key, headers=headers)
+                [written] = await self.kafka.send(topic, [encode(event, traceparent=traceparent)])
         except TimeoutError as error:
             raise BrokerUnavailable(
                 f"No acknowledgement within {ACKNOWLEDGED_WITHIN_S:g} s; whether the event was written is unknown."
@@ -69,13 +72,9 @@ class State:
             raise BodyTooLarge("It does not fit into one event.") from error
         except KafkaError as error:
             raise BrokerUnavailable from error
-        return Position(written.partition, position_of(self.epoch, written.offset))
-
-    def refuse_overload(self) -> None:
-        """Raises `Overloaded` where the pipeline is further behind than it may be; a lag that is unknown is none."""
-        lag = sum((self.lag.lags or {}).get(stage, 0) for stage in PIPELINE_STAGES)
-        if lag > self.settings.lag_max:
-            raise Overloaded(f"{lag} events behind, where {self.settings.lag_max} are allowed.")
+        if written.offset < 0:
+            raise BrokerUnavailable("The event was written, but the broker did not say where.")
+        return written.partition, position_of(self.epoch, written.offset)
 
 
 @asynccontextmanager
@@ -83,21 +82,24 @@ async def open_state(settings: GatewaySettings) -> AsyncIterator[State]:
     """Connect everything, and disconnect it at the end."""
     broker = BrokerSettings()
     async with AsyncExitStack() as stack:
-        pool = await connect(DatabaseSettings())
+        pool = await connect(DatabaseSettings(), waiting_max=settings.database_waiting_max)
         stack.push_async_callback(close, pool)
         live = Live(DatabaseSettings(), pool, embedder_of)
         stack.push_async_callback(live.aclose)
         async with live.reading() as reader:
             embedder = reader.made
-        epoch = await positions.epoch_of(pool, await cluster_id(broker))
-        kafka = producer(broker)
+        log_written = await log_id(broker)
+        epoch = await positions.epoch_of(pool, log_written)
+        kafka = Producer(broker)
         await kafka.start()
         stack.push_async_callback(_stop, kafka)
         hub = Hub(broker)
         await stack.enter_async_context(hub.running())
         lag = LagMeter(broker, pool)
         await stack.enter_async_context(lag.running())
-        yield State(settings, pool, Blobs(BlobSettings()), embedder, hub, lag, kafka, epoch, live)
+        admission = Admission(settings, live, lag)
+        blobs = Blobs(BlobSettings())
+        yield State(settings, pool, blobs, embedder, hub, lag, admission, kafka, epoch, log_written, live)
 
 
 def embedder_of(generation: Generation) -> Embedder:
@@ -105,7 +107,7 @@ def embedder_of(generation: Generation) -> Embedder:
     return create_embedder(EmbedderSettings(**generation.embedder))
 
 
-async def _stop(kafka: AIOKafkaProducer) -> None:
+async def _stop(kafka: Producer) -> None:
     """Disconnect; where the broker is away, what it has not acknowledged is given up after a while."""
     with suppress(TimeoutError):
         async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
@@ -127,7 +129,7 @@ GatewayOf = Annotated[State, Depends(get_gateway)]
 
 
 async def get_state(gateway: GatewayOf) -> AsyncIterator[State]:
-    """The gateway's state for one request, which sees one generation of the index: the one that is live at its start."""
+    """The gateway's state for one request, which sees one generation of the index: the one that is live then."""
     async with gateway.live.reading() as reader:
         yield replace(gateway, pool=reader.pool, embedder=reader.made)
 
@@ -160,18 +162,46 @@ async def get_traceparent(request: Request) -> str:
 Traceparent = Annotated[str, Depends(get_traceparent)]
 
 
-async def wait_for_position(
+class Wanted(NamedTuple):
+    """The write that a read is to see, and how long it may wait for that, in seconds."""
+
+    place: Position
+    wait_s: float
+
+
+async def get_wanted(
     state: StateOf,
-    tenant: Tenant,
     header: Annotated[str | None, Header(alias=POSITION_HEADER, description="The position of a write to see.")] = None,
     after: Annotated[str | None, Query(description=f"The same as the {POSITION_HEADER} header.")] = None,
-) -> None:
-    """Let a read wait until the tables show a write."""
+    wait_header: Annotated[
+        float | None, Header(alias=WAIT_HEADER, ge=0, description="Seconds to wait for it at most.")
+    ] = None,
+    wait: Annotated[float | None, Query(ge=0, description=f"The same as the {WAIT_HEADER} header.")] = None,
+) -> Wanted | None:
+    """The write that a read is to see, if it names one."""
     token = header or after
-    if token:
-        place = Position.from_token(token)
-        await positions.wait_until_indexed(state.pool, tenant, place, state.settings.wait_timeout_s)
+    if not token:
+        return None
+    waits_s = (wait_header, wait, state.settings.wait_timeout_s)
+    return Wanted(Position.from_token(token), min(wait_s for wait_s in waits_s if wait_s is not None))
 
 
-AfterPosition = Depends(wait_for_position)
+async def wait_until_settled(
+    state: StateOf, tenant: Tenant, wanted: Annotated[Wanted | None, Depends(get_wanted)]
+) -> None:
+    """Let a read wait until the tables show a write, or how it ended."""
+    if wanted:
+        await positions.wait_until_settled(state.pool, tenant, wanted.place, wanted.wait_s)
+
+
+async def wait_until_known(
+    state: StateOf, tenant: Tenant, wanted: Annotated[Wanted | None, Depends(get_wanted)]
+) -> None:
+    """Let whoever follows a document wait until the tables know of a write."""
+    if wanted:
+        await positions.wait_until_known(state.pool, tenant, wanted.place, wanted.wait_s)
+
+
+AfterPosition = Depends(wait_until_settled)
+FromPosition = Depends(wait_until_known)
 AFTER_POSITION_ERRORS = (InvalidPosition, PositionNotReached)

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -15,7 +14,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import BrokerUnavailable, TopicMismatch
-from schemas.topics import MESSAGE_BYTES_MAX, TOPICS, Topic
+from schemas.topics import TOPICS, Topic
 
 REQUEST_TIMEOUT_MS = 10_000
 PROPAGATION_POLL_S = 0.05
@@ -63,17 +62,6 @@ class BrokerSettings(BaseSettings):
             arguments["sasl_plain_username"] = self.sasl_username
             arguments["sasl_plain_password"] = self.sasl_password.get_secret_value() if self.sasl_password else None
         return arguments
-
-
-def producer(settings: BrokerSettings) -> AIOKafkaProducer:
-    """The one kind of producer: idempotent, acknowledged by all in-sync replicas, without lingering."""
-    return AIOKafkaProducer(
-        **settings.client(),
-        acks="all",
-        enable_idempotence=True,
-        linger_ms=0,
-        max_request_size=MESSAGE_BYTES_MAX + 131_072,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ class MillraceError(Exception):
     hint: ClassVar[str | None] = None
     transient: ClassVar[bool] = False
     """True where the same attempt can succeed later without anybody changing anything."""
+    retry_after_s: float | None = None
+    """Seconds that whoever refused asks to be left alone, where it says so."""
 
     def __init__(self, detail: str | None = None) -> None:
         self.detail = detail

@@ -87,4 +87,3 @@ async def _delete_group(client: AIOKafkaClient, group: str) -> bool:
     if code and error is not GroupIdNotFound:
         raise error(group)
     return True
-

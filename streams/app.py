@@ -6,17 +6,17 @@ from collections.abc import AsyncIterable, Mapping
 from typing import Any, cast
 
 import faust
-from faust.types import TP, EventT, StreamT
+from faust.types import TP, EventT, Message, StreamT
 
 from schemas.broker import BrokerSettings
-from streams.lanes import Ack, Lanes
+from streams.lanes import Lanes
 from streams.record import Record
 from streams.settings import WorkerSettings
 from streams.stage import Stage
 
 MAX_POLL_RECORDS = 64
-PREFETCHED_EVENTS_MAX = 32
-"""Events that Faust reads ahead, per stage: a batch of chunks may be half a megabyte."""
+PREFETCHED_EVENTS_MAX = 16
+"""Events that Faust reads ahead, per stage, of half a megabyte or 4 MB each; the lanes hold what is chosen from."""
 COMMIT_INTERVAL_S = 0.5
 """Offsets only spare work after a restart (effects are kept apart by positions), so this may be lazy, but not long."""
 
@@ -55,14 +55,20 @@ def create_app(stage: Stage, epoch: int, broker: BrokerSettings, settings: Worke
         # Ends the worker: an orchestrator starts it again, and the record comes again.
         crashes.add(asyncio.create_task(app.crash(error)))
 
-    lanes = Lanes(stage, crash)
+    def passed(partition: int, offsets: range) -> None:
+        # Faust commits past an unfinished record at the head of a partition if it is acknowledged out of order
+        # (`_new_offset` looks for gaps behind the committed offset only), so it hears of each offset in order.
+        for offset in offsets:
+            app.consumer.ack(Message(stage.topic.name, partition, offset, 0, 0, None, None, None, None))
+
+    lanes = Lanes(stage, passed, crash)
 
     @app.agent(topic, name=stage.name)
     async def consume(stream: StreamT[Any]) -> AsyncIterable[None]:
-        acknowledged_by_hand = cast(faust.Stream[bytes], stream).noack()
         try:
-            async for event in acknowledged_by_hand.events():
-                await lanes.put(_record(event, epoch), _acknowledger(acknowledged_by_hand, event))
+            async for event in cast(faust.Stream[bytes], stream).noack().events():
+                if event.message.generation_id == app.consumer_generation_id:
+                    await lanes.put(_record(event, epoch))
                 yield None
         finally:
             await lanes.stop()
@@ -87,13 +93,6 @@ def _record(event: EventT[bytes], epoch: int) -> Record:
         headers=tuple(headers.items() if isinstance(headers, Mapping) else headers),
         timestamp_ms=round(message.timestamp * 1_000),
     )
-
-
-def _acknowledger(stream: StreamT[Any], event: EventT[bytes]) -> Ack:
-    async def acknowledge() -> object:
-        return await stream.ack(event)
-
-    return acknowledge
 
 
 def _credentials(broker: BrokerSettings) -> faust.SASLCredentials | faust.SSLCredentials | None:

@@ -1,4 +1,4 @@
-"""A generation's line in a worker: its stages, with the pool, the topics, the embedder and the chunker that are its own."""
+"""A generation's line in a worker: its stages, with the pool, topics, embedder and chunker that are its own."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence

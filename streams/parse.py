@@ -139,6 +139,7 @@ class ParseStage(Stage):
                 await self.outbox.report(record, _status(record, event, State.RECEIVED))
                 await self.outbox.emit(CHUNKED, record, [(DocumentForgotten.model_validate(ids), None)])
             case DocumentCancelled():
+                await self.foresee(record)
                 await self.outbox.emit(CHUNKED, record, [(DocumentDropped.model_validate(ids), None)])
 
     async def give_up(self, record: Record, failure: Failure) -> None:

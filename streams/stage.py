@@ -1,13 +1,14 @@
 """The one order of effects: read, handle (which includes every effect), then acknowledge.
 
 Faust acknowledges an event also when its handler raised or was cancelled, which would lose it. So a stage takes the
-acknowledging over: a record is acknowledged only after `Stage.handle` returned, or after it was dead-lettered. A record
+acknowledging over: a record is acknowledged only after `Stage.handle` returned, or after it was given up. A record
 whose handling was cut short comes again, and handlers make their effects idempotent by positions and revisions.
 """
 
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 from typing import ClassVar
 
 import asyncpg
@@ -18,27 +19,31 @@ from db.errors import OUTAGES as DATABASE_OUTAGES
 from schemas.errors import MillraceError
 from schemas.events import Failure
 from schemas.topics import Topic, group_of, of_generation
+from streams.backoff import pause_s
 from streams.metrics import DEAD_LETTERED, RETRIED
 from streams.outbox import Outbox, failure_of
 from streams.record import Record
 
 log = structlog.get_logger()
 
-BACKOFF_FIRST_S = 0.2
-BACKOFF_MAX_S = 15.0
-
 OUTAGES = (OSError, KafkaError, *DATABASE_OUTAGES, asyncpg.TransactionRollbackError)
 """Kafka or Postgres is away: nothing else could be done meanwhile, so a stage waits as long as it takes."""
 ABOUT_THE_RECORD = (MessageSizeTooLargeError, asyncpg.QueryCanceledError)
 """Outages by their class, but this record's own: it is too large for Kafka, or its statement takes too long."""
+RETRY_AFTER_S_MAX = 3_600.0
+"""Who asks for more patience than this is asked again after an hour: a date far away may be a mistake."""
 
 
 class Stage(ABC):
-    """One step of the flow: a topic it reads, and what it does with a few records of one partition."""
+    """One step of the flow: a topic it reads, and what it does with a few records."""
 
     name: ClassVar[str]
     topic: Topic
+    concurrency: ClassVar[int] = 4
+    """Batches that are handled at a time; each takes one of the process's 8 database connections at most."""
     batch_records_max: ClassVar[int] = 1
+    batch_bytes_max: ClassVar[int] = 131_072
+    """Small records share a batch; one that is larger than this is work enough, and would hold up the others in it."""
 
     def __init__(self, outbox: Outbox, attempts_max: int) -> None:
         self.outbox = outbox
@@ -50,66 +55,64 @@ class Stage(ABC):
         """The stage's consumer group."""
         return group_of(self.name, self.outbox.generation)
 
+    def lane_of(self, record: Record) -> bytes:
+        """What a record has to keep its order with: those of the same lane and partition are handled one after another.
+
+        By default its key; those without one share a lane.
+        """
+        return record.key or b""
+
+    def is_heavy(self, record: Record) -> bool:
+        """Whether a record takes long: such ones never have all places at a time."""
+        return False
+
     @abstractmethod
     async def handle(self, records: Sequence[Record]) -> None:
         """Do everything that follows from the records, so that doing it again changes nothing."""
 
     @abstractmethod
     async def give_up(self, record: Record, failure: Failure) -> None:
-        """Tell everybody that nothing more will come of a record, valid or not: it lies in the dead letter now."""
+        """Keep a record, valid or not, in the dead letter, and tell everybody that nothing more will come of it."""
 
     async def foresee(self, record: Record) -> None:  # noqa: B027 - few stages have a use for it
         """Look at a record when it comes in, before those that wait in front of it are handled."""
 
-    async def note_retry(self, record: Record, failure: Failure, attempt: int) -> None:  # noqa: B027
-        """Be told before a record is tried once more."""
+    async def note_retry(self, record: Record, failure: Failure, attempt: int) -> None:  # noqa: B027 - nothing to tell
+        """Tell whoever waits that a try failed and another one will follow; ``attempt`` counts from 1."""
 
-    async def run(self, records: Sequence[Record]) -> None:
-        """Handle records until they are done or dead-lettered; raises only where Kafka refuses the dead letter."""
-        attempt = 1
-        backoff_s = BACKOFF_FIRST_S
-        while True:
-            try:
-                await self._outlast(lambda: self.handle(records), ABOUT_THE_RECORD)
-            except Exception as error:
-                if len(records) > 1:
-                    for record in records:
-                        await self.run([record])
-                    return
-                [record] = records
-                transient = isinstance(error, asyncpg.QueryCanceledError) or getattr(error, "transient", False)
-                if not (transient and attempt < self._attempts_max):
-                    await self._dead_letter(record, error, attempt)
-                    return
-                attempt += 1
-                RETRIED.labels(self.name).inc()
-                log.warning("retrying", stage=self.name, error=str(error), attempt=attempt, **record.about())
-            else:
-                return
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
+    async def look_ahead(self, record: Record) -> None:
+        """Have a record foreseen. It will be handled all the same, so this fails in silence but for the log."""
+        try:
+            await self._outlast(lambda: self.foresee(record))
+        except Exception:
+            log.exception("not foreseen", stage=self.name, **record.about())
 
-    async def _outlast(
-        self, effect: Callable[[], Awaitable[None]], raised: tuple[type[Exception], ...] = (MessageSizeTooLargeError,)
-    ) -> None:
-        """Do something again and again while Kafka or Postgres is away; raises what is wrong beside that.
+    async def run(self, records: Sequence[Record], attempt: int = 1) -> float | None:
+        """Try once; an outage of Kafka or Postgres is waited for, and is not counted.
 
-        ``raised``: what counts as an outage by its class, but is raised nevertheless.
+        Returns None when the records are done with, be it that they were given up. Otherwise the seconds after which
+        each of them is to be tried again by itself. ``attempt`` counts a single record's tries from 1.
         """
-        backoff_s = BACKOFF_FIRST_S
-        while True:
-            try:
-                return await effect()
-            except raised:
-                raise
-            except OUTAGES as error:
-                RETRIED.labels(self.name).inc()
-                log.warning("waiting for kafka or postgres", stage=self.name, error=repr(error))
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
+        try:
+            await self._outlast(lambda: self.handle(records), ABOUT_THE_RECORD)
+        except Exception as error:
+            if len(records) > 1:
+                return 0.0
+            return await self._after(error, records[0], attempt)
+        return None
 
-    async def _dead_letter(self, record: Record, error: Exception, attempt: int) -> None:
+    async def _after(self, error: Exception, record: Record, attempt: int) -> float | None:
         failure = failure_of(error, self.name, attempt)
+        transient = isinstance(error, asyncpg.QueryCanceledError) or getattr(error, "transient", False)
+        if transient and attempt < self._attempts_max:
+            RETRIED.labels(self.name).inc()
+            log.warning("retrying", stage=self.name, error=str(error), attempt=attempt, **record.about())
+            try:
+                await self.note_retry(record, failure, attempt)
+            except Exception as unnoted:
+                log.warning("retry not noted", stage=self.name, error=repr(unnoted), **record.about())
+            told_s = getattr(error, "retry_after_s", None) or 0.0
+            return max(pause_s(attempt), min(told_s, RETRY_AFTER_S_MAX))
         log.error(
             "dead letter",
             stage=self.name,
@@ -118,9 +121,29 @@ class Stage(ABC):
             exc_info=None if isinstance(error, MillraceError) else error,
             **record.about(),
         )
-        DEAD_LETTERED.labels(self.name, failure.type).inc()
         try:
             await self._outlast(lambda: self.give_up(record, failure))
         except Exception:
-            # The record is kept, and what lies in this partition behind it is not to blame.
+            # Nobody has kept the record, so it stays here; what lies behind it is not to blame and goes on.
             log.exception("giving up failed", stage=self.name, **record.about())
+            return pause_s(attempt)
+        DEAD_LETTERED.labels(self.name, failure.type).inc()
+        return None
+
+    async def _outlast(
+        self, effect: Callable[[], Awaitable[None]], raised: tuple[type[Exception], ...] = (MessageSizeTooLargeError,)
+    ) -> None:
+        """Do something again and again while Kafka or Postgres is away; raises what is wrong beside that.
+
+        ``raised``: what counts as an outage by its class, but is raised nevertheless.
+        """
+        for failures in count(1):
+            try:
+                return await effect()
+            except raised:
+                raise
+            except OUTAGES as error:
+                RETRIED.labels(self.name).inc()
+                log.warning("waiting for kafka or postgres", stage=self.name, error=repr(error))
+            await asyncio.sleep(pause_s(failures))
+        return None

@@ -23,9 +23,10 @@ from engine.answer import AnswererSettings
 from engine.answerers import create_answerer
 from engine.embed import EmbedderSettings
 from engine.embedders import create_embedder
-from schemas.broker import BrokerSettings, producer
+from schemas.broker import BrokerSettings
 from schemas.errors import MillraceError
 from schemas.log import log_id, until_log_changes
+from schemas.producer import Producer
 from schemas.topics import GROUP_OF_STAGE, STAGES_OF_GENERATION
 from streams.answer import AnswerStage, Means
 from streams.health import serve_health
@@ -86,12 +87,12 @@ class Lines:
         stack = AsyncExitStack()
         try:
             apps = await stack.enter_async_context(line(self._site, generation, self._names))
-        except Exception as error:
+        except Exception:
             await stack.aclose()
             if generation.state is GenerationState.LIVE:
                 raise
             self._failed_at[number] = time.monotonic()
-            log.error("generation not served", generation=number, error=repr(error))
+            log.exception("generation not served", generation=number)
             return
         self._stacks[number] = stack, apps
         self.apps += apps
@@ -113,7 +114,7 @@ async def run_worker(names: Sequence[str], stop: asyncio.Event) -> None:
         stack.push_async_callback(close, pool)
         log_read = await log_id(broker)
         epoch = await positions.epoch_of(pool, log_read)
-        kafka = producer(broker)
+        kafka = Producer(broker)
         await kafka.start()
         stack.push_async_callback(kafka.stop)
         blobs = Blobs(BlobSettings())

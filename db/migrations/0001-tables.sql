@@ -28,13 +28,13 @@ CREATE INDEX conversation_messages_citations ON conversation_messages USING gin 
 
 CREATE TABLE conversation_messages_default PARTITION OF conversation_messages DEFAULT;
 
--- The Kafka clusters this database was fed from, numbered in order. A cluster feeds all tenants: its tenant is '*'.
+-- The logs that this database was fed from (see schemas/log.py), numbered in order. All tenants have them: '*'.
 CREATE TABLE stream_epochs (
     tenant_id  text NOT NULL DEFAULT '*' CHECK (tenant_id = '*'),
-    cluster_id text NOT NULL,
+    log_id     text NOT NULL,
     epoch      integer NOT NULL,
     seen_at    timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (tenant_id, cluster_id),
+    PRIMARY KEY (tenant_id, log_id),
     UNIQUE (tenant_id, epoch)
 );
 

@@ -1,20 +1,18 @@
--- name: advance$
--- Move a position forward; answers true if it moved, nothing if the place was passed before.
-INSERT INTO stream_positions AS p (tenant_id, consumer_group, topic, partition, position)
-VALUES (:tenant_id, :consumer_group, :topic, :partition, :position)
-ON CONFLICT (tenant_id, consumer_group, topic, partition) DO UPDATE
-SET position = excluded.position, updated_at = now()
-WHERE p.position < excluded.position
-RETURNING true;
-
 -- name: settled$
--- Whether a write is visible, or in one of these states, or a newer one of its document is. A tombstone counts as well.
+-- Whether everything asked for a document up to a position has its outcome. A tombstone keeps the row.
 SELECT EXISTS (
     SELECT FROM documents
-    WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision >= :position
+    WHERE tenant_id = :tenant_id AND document_id = :document_id AND settled >= :position
+);
+
+-- name: known$
+-- Whether the tables know of what was asked for a document at a position, or of something newer.
+SELECT EXISTS (
+    SELECT FROM documents
+    WHERE tenant_id = :tenant_id AND document_id = :document_id AND settled >= :position
 ) OR EXISTS (
     SELECT FROM document_processing
-    WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision >= :position AND state = ANY(:states)
+    WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision >= :position
 );
 
 -- name: lock_epochs#
@@ -23,7 +21,7 @@ LOCK TABLE stream_epochs IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: epoch_of$
 -- The number of a log, given out on first sight.
-INSERT INTO stream_epochs AS e (cluster_id, epoch)
+INSERT INTO stream_epochs AS e (log_id, epoch)
 VALUES (:log_id, (SELECT coalesce(max(epoch) + 1, 0) FROM stream_epochs))
-ON CONFLICT (tenant_id, cluster_id) DO UPDATE SET cluster_id = excluded.cluster_id
+ON CONFLICT (tenant_id, log_id) DO UPDATE SET log_id = excluded.log_id
 RETURNING epoch;

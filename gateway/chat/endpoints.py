@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from db import conversations
+from gateway.admission import Overloaded, ShareExceeded
 from gateway.chat.models import Answer, ChatRequest, Conversation, Message
 from gateway.hub import Slow
 from gateway.problems import responses
@@ -50,7 +51,9 @@ class ConversationNotFound(MillraceError):
     response_model=Answer,
     summary="Ask a question",
     dependencies=[AfterPosition],
-    responses=responses(*AFTER_POSITION_ERRORS, AnswerFailed, AnswerTimeout, BrokerUnavailable)
+    responses=responses(
+        *AFTER_POSITION_ERRORS, AnswerFailed, AnswerTimeout, BrokerUnavailable, Overloaded, ShareExceeded
+    )
     | {
         200: {
             "model": Answer,
@@ -69,7 +72,7 @@ async def chat(state: StateOf, tenant: Tenant, traceparent: Traceparent, request
         filters=request.filters,
     )
     answers = _ask(state, event, traceparent)
-    # Asked before a response begins, so that a broker that is away is a problem and no broken stream.
+    # Asked before a response begins, so that a refusal is a problem and no broken stream.
     await anext(answers)
     if request.stream:
         return EventSourceResponse(_stream(event, answers))
@@ -90,9 +93,12 @@ async def chat(state: StateOf, tenant: Tenant, traceparent: Traceparent, request
 async def _ask(state: State, event: ChatRequested, traceparent: str) -> AsyncGenerator[ChatAnswer | None]:
     """Publish a question, give None once that is done, and then what comes back, up to its end.
 
-    Raises `BrokerUnavailable`, then `AnswerTimeout`.
+    Raises `Overloaded`, `ShareExceeded`, `DatabaseBusy` and `BrokerUnavailable`, then `AnswerTimeout`.
     """
-    with state.hub.chat(event.tenant_id, event.request_id) as subscription:
+    with (
+        state.admission.chat(event.tenant_id),
+        state.hub.chat(event.tenant_id, event.request_id) as subscription,
+    ):
         await state.publish(CHAT_REQUESTED, event, traceparent)
         yield None
         deadline = asyncio.get_running_loop().time() + state.settings.answer_timeout_s
@@ -138,7 +144,8 @@ def _failed(question: ChatRequested, error_type: str, message: str) -> ServerSen
     "/v1/conversations/{conversation_id}",
     response_model=Conversation,
     summary="Get a conversation",
-    responses=responses(ConversationNotFound),
+    dependencies=[AfterPosition],
+    responses=responses(*AFTER_POSITION_ERRORS, ConversationNotFound),
 )
 async def get_conversation(
     state: StateOf,

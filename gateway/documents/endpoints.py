@@ -12,13 +12,22 @@ from sse_starlette import EventSourceResponse
 from db import chunks, documents
 from db.errors import BlobMissing, BlobsUnavailable
 from engine.errors import UnsupportedMediaType
+from gateway.admission import Overloaded, ShareExceeded
 from gateway.documents import service
 from gateway.documents.events import progress_events
 from gateway.documents.models import Accepted, ChunkOut, ChunkPage, Document, DocumentPage, Status, TextDocument
 from gateway.documents.service import DocumentNotFound, NotIndexedYet
 from gateway.documents.upload import EmptyFile, Upload
-from gateway.problems import BodyTooLarge, InvalidCursor, InvalidRequest, Overloaded, responses
-from gateway.state import AFTER_POSITION_ERRORS, POSITION_HEADER, AfterPosition, StateOf, Tenant, Traceparent
+from gateway.problems import BodyTooLarge, InvalidCursor, InvalidRequest, responses
+from gateway.state import (
+    AFTER_POSITION_ERRORS,
+    POSITION_HEADER,
+    AfterPosition,
+    FromPosition,
+    StateOf,
+    Tenant,
+    Traceparent,
+)
 from schemas.errors import BrokerUnavailable
 from schemas.events import DocumentId, DocumentSubmitted, State, Tag
 
@@ -60,7 +69,15 @@ UPLOAD_BODY: dict[str, Any] = {
     status_code=202,
     response_model=Accepted,
     summary="Add a document, or a new revision of one",
-    responses=responses(BodyTooLarge, UnsupportedMediaType, EmptyFile, BlobsUnavailable, BrokerUnavailable, Overloaded),
+    responses=responses(
+        BodyTooLarge,
+        UnsupportedMediaType,
+        EmptyFile,
+        BlobsUnavailable,
+        BrokerUnavailable,
+        Overloaded,
+        ShareExceeded,
+    ),
     openapi_extra={"requestBody": UPLOAD_BODY},
 )
 async def add_document(
@@ -71,13 +88,13 @@ async def add_document(
     The answer comes once Kafka has acknowledged the document: from then on it is never lost, and ends indexed or failed
     with a reason. Follow `status_url` or `events_url`, or give `position` to a read.
     """
-    state.refuse_overload()
-    if request.headers.get("content-type", "").startswith("application/json"):
-        event = await _text_document(request, state, tenant)
-    else:
-        form, content = await Upload(state.blobs, tenant, state.settings.upload_bytes_max).receive(request)
-        event = DocumentSubmitted(tenant_id=tenant, content=content, **form.model_dump())
-    accepted, place = await service.submit(state, event, traceparent)
+    with state.admission.document(tenant, request) as counted:
+        if request.headers.get("content-type", "").startswith("application/json"):
+            event = await _text_document(counted, state, tenant)
+        else:
+            form, content = await Upload(state.blobs, tenant, state.settings.upload_bytes_max).receive(counted)
+            event = DocumentSubmitted(tenant_id=tenant, content=content, **form.model_dump())
+        accepted, place = await service.submit(state, event, traceparent)
     response.headers["Location"] = f"/v1/documents/{accepted.document_id}"
     response.headers[POSITION_HEADER] = place.token()
     return accepted
@@ -145,11 +162,13 @@ async def get_status(state: StateOf, tenant: Tenant, document_id: DocumentIdPath
     "/{document_id}/events",
     summary="Follow a document",
     response_class=EventSourceResponse,
-    responses=responses(DocumentNotFound)
+    dependencies=[FromPosition],
+    responses=responses(*AFTER_POSITION_ERRORS, DocumentNotFound)
     | {200: {"description": "Server-sent events named `status`.", "content": {"text/event-stream": {}}}},
 )
 async def follow_document(state: StateOf, tenant: Tenant, document_id: DocumentIdPath) -> EventSourceResponse:
-    """The document's state now, then every change, until its newest revision is indexed, failed or deleted."""
+    """The document's state now, then every change, until its newest revision's state is final. With a position, the
+    stream does not end before that write has."""
     await service.known(state, tenant, document_id)
     return EventSourceResponse(progress_events(state, tenant, document_id))
 

@@ -7,7 +7,7 @@ import asyncpg
 import structlog
 from sse_starlette import ServerSentEvent
 
-from db.errors import OUTAGES
+from db.errors import OUTAGES, DatabaseBusy
 from db.processing import RANKS
 from gateway.documents import service
 from gateway.documents.models import Status, progress
@@ -46,7 +46,7 @@ async def _stored(state: State, tenant_id: str, document_id: str, status: Status
     """The stored status; None if it says nothing new, or the database is away: it is asked again later."""
     try:
         stored = Status.of(await service.known(state, tenant_id, document_id))
-    except (OSError, *OUTAGES, asyncpg.PostgresError) as error:
+    except (OSError, *OUTAGES, DatabaseBusy, asyncpg.PostgresError) as error:
         log.warning("status not read", document_id=document_id, error=repr(error))
         return None
     return stored if _place(stored) > _place(status) else None

@@ -8,7 +8,7 @@ import asyncpg
 import structlog
 
 from db import documents, processing
-from db.errors import OUTAGES, BlobMissing
+from db.errors import OUTAGES, BlobMissing, DatabaseBusy
 from gateway.documents.models import Accepted, TextDocument
 from gateway.state import State
 from schemas.errors import MillraceError
@@ -43,10 +43,10 @@ class NotIndexedYet(MillraceError):
 async def submit(state: State, event: DocumentSubmitted, traceparent: str) -> tuple[Accepted, Position]:
     """Write a submission to the log and say where it stands."""
     structlog.contextvars.bind_contextvars(document_id=event.document_id)
-    place = await state.publish(SUBMITTED, event, traceparent)
+    place = Position(*await state.publish(SUBMITTED, event, traceparent), event.document_id)
     # The stages will say the same in a moment; said here too, the status URL answers from the first moment on.
     await _report_received(state, event, place, filename=event.filename, title=event.title, media_type=event.media_type)
-    return _accepted(event.document_id, place), place
+    return _accepted(place), place
 
 
 async def text_submission(state: State, tenant_id: str, document: TextDocument) -> DocumentSubmitted:
@@ -66,9 +66,9 @@ async def delete(state: State, tenant_id: str, document_id: str, traceparent: st
     """Write a deletion to the log. Raises `DocumentNotFound`."""
     await existing(state, tenant_id, document_id)
     event = DocumentDeleted(tenant_id=tenant_id, document_id=document_id)
-    place = await state.publish(SUBMITTED, event, traceparent)
+    place = Position(*await state.publish(SUBMITTED, event, traceparent), event.document_id)
     await _report_received(state, event, place)
-    return _accepted(document_id, place), place
+    return _accepted(place), place
 
 
 async def existing(state: State, tenant_id: str, document_id: str) -> asyncpg.Record:
@@ -117,15 +117,15 @@ async def _report_received(
     )
     try:
         await processing.report(state.pool, status)
-    except (OSError, *OUTAGES, asyncpg.PostgresError) as error:
+    except (OSError, *OUTAGES, DatabaseBusy, asyncpg.PostgresError) as error:
         # The log has the document, and that is what was promised.
         log.warning("status not stored", document_id=status.document_id, error=repr(error))
 
 
-def _accepted(document_id: str, place: Position) -> Accepted:
-    url = f"/v1/documents/{document_id}"
+def _accepted(place: Position) -> Accepted:
+    url = f"/v1/documents/{place.document_id}"
     return Accepted(
-        document_id=document_id,
+        document_id=place.document_id,
         revision=place.position,
         position=place.token(),
         status_url=f"{url}/status",

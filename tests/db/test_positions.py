@@ -11,15 +11,14 @@ from db.errors import PositionNotReached
 from db.pool import Pool
 from schemas.events import State
 from schemas.position import OFFSET_BITS, Position, position_of
-from tests.db.rows import publish, status
+from tests.db.rows import status
 
 LONG_S = 30
 """A wait that is over long before, or the test fails."""
-FINAL = [state for state in State if state.final]
 
 
 async def wait(pool: Pool, tenant: str, position: int, timeout_s: float = LONG_S, document_id: str = "d") -> None:
-    await positions.wait_until_settled(pool, tenant, Position(0, position, document_id), FINAL, timeout_s)
+    await positions.wait_until_settled(pool, tenant, Position(0, position, document_id), timeout_s)
 
 
 async def settled(pool: Pool, tenant: str, position: int, document_id: str = "d") -> bool:
@@ -30,49 +29,65 @@ async def settled(pool: Pool, tenant: str, position: int, document_id: str = "d"
     return True
 
 
-async def test_a_visible_revision_settles_itself_and_what_came_before(pool: Pool, tenant: str) -> None:
-    await publish(pool, tenant, "d", 6, ["A mill."])
-    assert [await settled(pool, tenant, position) for position in (1, 6, 7)] == [True, True, False]
-
-
-@pytest.mark.parametrize("state", State)
-async def test_a_final_state_settles_and_no_other(pool: Pool, tenant: str, state: State) -> None:
-    await processing.report(pool, status(tenant, "d", 6, state))
-    assert [await settled(pool, tenant, position) for position in (5, 6, 7)] == [state.final, state.final, False]
-
-
-async def test_a_tombstone_settles_also_once_its_report_is_gone(pool: Pool, tenant: str) -> None:
+async def settle(pool: Pool, tenant: str, position: int, document_id: str = "d") -> None:
     async with pool.acquire() as connection, connection.transaction():
-        await documents.lock(connection, tenant, "d")
+        await documents.apply(connection, tenant, document_id, position)
+        await documents.settle(connection, tenant, document_id, position)
+
+
+async def test_an_outcome_settles_what_came_before(pool: Pool, tenant: str) -> None:
+    await settle(pool, tenant, 6)
+    assert [await settled(pool, tenant, position) for position in (1, 6, 7)] == [True, True, False]
+    await settle(pool, tenant, 3)
+    assert await settled(pool, tenant, 6)
+
+
+async def test_a_tombstone_stays_settled(pool: Pool, tenant: str) -> None:
+    await settle(pool, tenant, 6)
+    async with pool.acquire() as connection, connection.transaction():
         await documents.bury(connection, tenant, "d", 6)
     assert [await settled(pool, tenant, position) for position in (6, 7)] == [True, False]
 
 
-async def test_a_row_that_only_holds_the_lock_settles_nothing(pool: Pool, tenant: str) -> None:
+async def test_an_event_that_is_no_outcome_settles_nothing(pool: Pool, tenant: str) -> None:
     async with pool.acquire() as connection, connection.transaction():
-        await documents.lock(connection, tenant, "d")
+        await documents.apply(connection, tenant, "d", 7)
     assert not await settled(pool, tenant, 1)
 
 
+async def test_a_write_is_known_from_its_first_report_on(pool: Pool, tenant: str) -> None:
+    place = Position(0, 6, "d")
+    for told in (None, 5):
+        if told:
+            await processing.report(pool, status(tenant, "d", told, State.INDEXED))
+        with pytest.raises(PositionNotReached):
+            await positions.wait_until_known(pool, tenant, place, 0)
+    await processing.report(pool, status(tenant, "d", 6, State.RECEIVED))
+    await positions.wait_until_known(pool, tenant, place, 0)
+    # A cancellation becomes no revision; what is known of it is that it is done.
+    await settle(pool, tenant, 6, "other")
+    await positions.wait_until_known(pool, tenant, Position(0, 6, "other"), 0)
+
+
 async def test_a_wait_ends_when_another_connection_gets_there(pool: Pool, tenant: str) -> None:
-    await publish(pool, tenant, "d", 6, ["A mill."])
+    await settle(pool, tenant, 6)
     waiting = asyncio.create_task(wait(pool, tenant, 7))
     with pytest.raises(PositionNotReached, match=r"0\.1 s"):
         await wait(pool, tenant, 7, 0.1)
     assert not waiting.done()
-    await publish(pool, tenant, "d", 8, ["A mill."])
+    await settle(pool, tenant, 8)
     await asyncio.wait_for(waiting, LONG_S / 2)
 
 
 async def test_other_tenants_and_documents_do_not_count(pool: Pool, tenant: str) -> None:
-    await publish(pool, tenant, "other", 9, ["A mill."])
-    await publish(pool, f"{tenant}-other", "d", 9, ["A mill."])
+    await settle(pool, tenant, 9, "other")
+    await settle(pool, f"{tenant}-other", 9)
     assert not await settled(pool, tenant, 1)
 
 
 async def test_many_may_wait_on_few_connections(pool: Pool, tenant: str) -> None:
     waiting = [asyncio.create_task(wait(pool, tenant, 1 + index % 3)) for index in range(5 * pool.get_max_size())]
-    await publish(pool, tenant, "d", 3, ["A mill."])
+    await settle(pool, tenant, 3)
     await asyncio.wait_for(asyncio.gather(*waiting), LONG_S / 2)
 
 

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from db import documents, processing
 from db.pool import Pool
-from db.processing import RANKS
-from schemas.events import Failure, State
+from schemas.events import Failure, State, reaches
 from tests.db.rows import status
 
 reports = st.lists(st.tuples(st.integers(1, 3), st.sampled_from(State), st.integers(0, 5)), min_size=1, max_size=12)
@@ -20,19 +19,18 @@ async def test_the_furthest_report_of_the_newest_revision_stays(
     pool: Pool, given_reports: list[tuple[int, State, int]]
 ) -> None:
     tenant = f"t-{uuid.uuid4().hex[:12]}"
-    reached: dict[int, tuple[int, int]] = {}
+    reached: dict[int, tuple[State, int]] = {}
     for revision, state, done in given_reports:
-        place = (RANKS[state], done)
         before = reached.get(revision)
-        further = before is None or (before < place and before[0] < RANKS[State.INDEXED])
+        further = before is None or reaches(before[0], state) or (state is before[0] and before[1] < done)
         moved = await processing.report(pool, status(tenant, "d", revision, state, chunks_done=done))
         assert moved == further
         if further:
-            reached[revision] = place
+            reached[revision] = state, max(done, before[1] if before else 0)
     row = await documents.get(pool, tenant, "d")
     assert row is not None
     newest = max(reached)
-    assert (row["newest_revision"], RANKS[State(row["state"])], row["chunks_done"]) == (newest, *reached[newest])
+    assert (row["newest_revision"], State(row["state"]), row["chunks_done"]) == (newest, *reached[newest])
 
 
 async def test_what_is_known_stays_known(pool: Pool, tenant: str) -> None:
@@ -43,8 +41,8 @@ async def test_what_is_known_stays_known(pool: Pool, tenant: str) -> None:
         assert await processing.report(pool, each)
     async with pool.acquire() as connection:
         stored = await processing.get(connection, failed)
-        assert await processing.has_failed(connection, tenant, "d", 1)
-        assert not await processing.has_failed(connection, tenant, "d", 2)
+        assert not await processing.is_wanted(connection, tenant, "d", 1)
+        assert await processing.is_wanted(connection, tenant, "d", 2)
     assert stored is not None
     assert stored.model_dump(exclude={"at"}) == {
         **failed.model_dump(exclude={"at"}),

@@ -125,7 +125,7 @@ async def test_a_hit_tells_where_in_it_other_pages_begin(pool: Pool, tenant: str
     places = (Place(start=8, page=2, heading_path=("Pumps", "Small")), Place(start=10))
     across = made.model_copy(update={"chunks": (made.chunks[0].model_copy(update={"page": 1, "places": places}),)})
     async with pool.acquire() as connection:
-        await documents.lock(connection, tenant, "d")
+        await documents.apply(connection, tenant, "d", 1)
         await chunks.store(connection, across, np.stack([vector(1)]))
         await documents.publish(connection, tenant, "d", 1, document=made.document, chunk_count=1)
     [row] = await find(pool, tenant, "pump")
@@ -139,7 +139,7 @@ async def test_words_of_the_headings_are_found(pool: Pool, tenant: str) -> None:
         update={"chunks": (made.chunks[0].model_copy(update={"heading_path": ("Winter", "Defrosting")}),)}
     )
     async with pool.acquire() as connection:
-        await documents.lock(connection, tenant, "d")
+        await documents.apply(connection, tenant, "d", 1)
         await chunks.store(connection, with_heading, np.stack([vector(1)]))
         await documents.publish(connection, tenant, "d", 1, document=made.document, chunk_count=1)
     assert places(await find(pool, tenant, "how to defrost", mode=Mode.TEXT)) == ["d0"]

@@ -27,7 +27,6 @@ def event(content: str | None = None, **choice: Any) -> str:
 
 async def test_pieces_come_as_they_are_sent(openai: FakeOpenAI) -> None:
     openai.stream = [": comment\n\n", event(None), event("At "), event("5 bar "), event("[1]."), "data: [DONE]\n\n"]
-    openai.answers = [JSONResponse({}, 503)]
     answerer = answerer_at(openai.url)
     history = [Turn("user", "Hello"), Turn("assistant", "Good day.")]
     pieces = [piece async for piece in answerer.answer("When does it open?", PASSAGES, history)]
@@ -75,6 +74,15 @@ async def test_an_end_without_done_is_an_end(openai: FakeOpenAI) -> None:
     openai.stream = [event("Yes."), event(None, finish_reason="stop")]
     answerer = answerer_at(openai.url)
     assert [piece async for piece in answerer.answer("When?", PASSAGES, [])] == ["Yes."]
+    await answerer.aclose()
+
+
+async def test_an_overloaded_endpoint_is_unavailable(openai: FakeOpenAI) -> None:
+    openai.answers = [JSONResponse({}, 503, headers={"Retry-After": "3"})]
+    answerer = answerer_at(openai.url)
+    with pytest.raises(AnswererUnavailable, match="HTTP 503") as caught:
+        await anext(answerer.answer("When?", PASSAGES, []))
+    assert caught.value.retry_after_s == 3
     await answerer.aclose()
 
 

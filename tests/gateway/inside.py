@@ -11,12 +11,14 @@ from db.pool import DatabaseSettings, Pool
 from engine.embed import EmbedderSettings
 from engine.embedders import create_embedder
 from gateway import state as gateway_state
+from gateway.admission import Admission
 from gateway.app import create_app
 from gateway.hub import Hub
 from gateway.lag import LagMeter
 from gateway.settings import GatewaySettings
 from gateway.state import State, embedder_of
-from schemas.broker import BrokerSettings, producer
+from schemas.broker import BrokerSettings
+from schemas.producer import Producer
 
 
 @asynccontextmanager
@@ -30,19 +32,23 @@ async def inside(
 ) -> AsyncIterator[tuple[httpx.AsyncClient, State]]:
     """HTTP to it as a tenant, and its parts. Its hub and its lag meter do not run: they know what a test tells them."""
     settings, broker = settings or GatewaySettings(), broker or BrokerSettings()
-    kafka = producer(broker)
+    kafka = Producer(broker)
     await kafka.start()
     embedder = create_embedder(EmbedderSettings())
     live = Live(DatabaseSettings(), pool, embedder_of)
+    lag = LagMeter(broker, pool)
+    admission = Admission(settings, live, lag)
     state = State(
         settings,
         pool,
         blobs or Blobs(BlobSettings()),
         embedder,
         Hub(broker),
-        LagMeter(broker, pool),
+        lag,
+        admission,
         kafka,
         epoch=0,
+        log_id="inside",
         live=live,
     )
     app = create_app(settings)

@@ -28,7 +28,7 @@ async def test_ready(http: httpx.AsyncClient) -> None:
 async def test_neither_hub_nor_a_free_connection(environment: dict[str, str], tenant: str) -> None:
     pool = await connect(DatabaseSettings(pool_size=1))
     async with inside(pool, tenant) as (http, state):
-        state.lag.lags = {}
+        state.lag.stages = {}
         said = (await http.get("/readyz")).json()
         assert said == {"ready": False, "broker": True, "database": True, "hub": False, "lag": {}}
         async with pool.acquire():

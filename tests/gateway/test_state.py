@@ -8,7 +8,6 @@ import pytest
 from db.pool import Pool
 from gateway import state as gateway_state
 from gateway.problems import BodyTooLarge
-from gateway.settings import GatewaySettings
 from millrace.local import Home, LocalKafka
 from millrace.local.ports import free_port
 from schemas.broker import BrokerSettings, ensure_topics
@@ -51,27 +50,3 @@ async def test_an_event_that_its_topic_does_not_take(environment: dict[str, str]
     async with inside(pool, tenant) as (_, state):
         with pytest.raises(BodyTooLarge):
             await state.publish(CHAT_REQUESTED, event, "")
-
-
-async def test_too_much_lag_refuses_writes_and_no_reads(pool: Pool, tenant: str) -> None:
-    async with inside(pool, tenant, settings=GatewaySettings(lag_max=10)) as (http, state):
-        for lags, status in (
-            (None, 202),
-            ({"parse": 4, "embed": 4, "index": 2, "answer": 100}, 202),
-            ({"parse": 4, "embed": 4, "index": 3, "answer": 0}, 503),
-        ):
-            state.lag.lags = lags
-            response = await http.post("/v1/documents", json={"text": "A mill.", "document_id": "d"})
-            assert response.status_code == status
-        assert problem_type(response) == "overloaded"
-        assert int(response.headers["retry-after"]) > 0
-        assert (await http.get("/v1/documents/d")).status_code == 200
-        async with state.hub.running():
-            assert (await http.get("/readyz")).status_code == 200
-
-
-async def test_no_upload_is_stored_while_overloaded(pool: Pool, tenant: str) -> None:
-    async with inside(pool, tenant, settings=GatewaySettings(lag_max=1)) as (http, state):
-        state.lag.lags = {"parse": 2}
-        refused = await http.post("/v1/documents", files={"file": ("a.txt", b"A mill.")})
-        assert (refused.status_code, problem_type(refused)) == (503, "overloaded")

@@ -10,6 +10,7 @@ from schemas.events import (
     METADATA_BYTES_MAX,
     METADATA_DEPTH_MAX,
     METADATA_KEYS_MAX,
+    TRANSITIONS,
     BlobContent,
     ChatRequested,
     Chunk,
@@ -19,6 +20,7 @@ from schemas.events import (
     SearchFilters,
     State,
     TextContent,
+    reaches,
 )
 from schemas.examples import EXAMPLES
 
@@ -132,5 +134,12 @@ def test_events_do_not_change() -> None:
         TextContent(text="x").text = "y"  # type: ignore[misc]
 
 
-def test_three_states_are_final() -> None:
-    assert [state for state in State if state.final] == [State.INDEXED, State.FAILED, State.DELETED]
+def test_four_states_are_final() -> None:
+    assert [state for state in State if state.final] == [State.INDEXED, State.FAILED, State.CANCELLED, State.DELETED]
+
+
+def test_every_state_is_in_the_table_and_leads_to_an_end() -> None:
+    assert set(TRANSITIONS) == set(State)
+    for state in State:
+        assert state.final or any(end.final and reaches(state, end) for end in State)
+        assert not reaches(state, state)

@@ -19,11 +19,14 @@ from schemas.events import (
     ChatRequested,
     Chunk,
     Citation,
+    DocumentCancelled,
     DocumentChunked,
     DocumentDeleted,
+    DocumentDropped,
     DocumentEmbedded,
     DocumentFailed,
     DocumentForgotten,
+    DocumentResubmitted,
     DocumentStatus,
     DocumentSubmitted,
     Event,
@@ -143,10 +146,13 @@ times = st.datetimes(timezones=st.just(UTC))
 BY_KIND: dict[type[Event], st.SearchStrategy[Any]] = {
     DocumentSubmitted: st.builds(DocumentSubmitted, **document, **attributes, content=contents),
     DocumentDeleted: st.builds(DocumentDeleted, **document),
+    DocumentCancelled: st.builds(DocumentCancelled, **document),
+    DocumentResubmitted: st.builds(DocumentResubmitted, **document, revision=maybe(st.integers(1, 2**53 - 1))),
     DocumentChunked: st.builds(DocumentChunked, **batch),
     DocumentEmbedded: st.builds(DocumentEmbedded, **batch, embedder=texts, dimensions=st.integers(1, 4_000)),
     DocumentFailed: st.builds(DocumentFailed, **derived, error=failures),
     DocumentForgotten: st.builds(DocumentForgotten, **derived),
+    DocumentDropped: st.builds(DocumentDropped, **derived, error=maybe(failures)),
     DocumentStatus: st.builds(
         DocumentStatus, **derived, state=states, title=maybe(texts), error=maybe(failures), at=times
     ),

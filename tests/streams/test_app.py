@@ -7,17 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.broker import BrokerSettings, ensure_topics
+from streams.lanes import HELD_RECORDS_MAX
 from tests.conditions import eventually
 from tests.streams.delivery import PARTITIONS, topic_named
 from tests.streams.topic import writing
 
 RECORDS = 12
-MANY = 60
-"""More than lanes and prefetch hold."""
+MANY = HELD_RECORDS_MAX + 200
+"""More than the lanes hold and Faust reads ahead."""
 HANGING = "0-5"
 
 
@@ -75,15 +77,40 @@ async def test_what_a_killed_worker_was_at_comes_again(
     assert noted("second") == [f"0-{index}" for index in range(5, RECORDS)]
 
 
-async def test_a_full_lane_does_not_hold_up_a_rebalance(
-    environment: dict[str, str], tenant: str, tmp_path: Path
+@pytest.mark.parametrize("hanging", [0, 1, 5])
+async def test_what_was_done_behind_an_unfinished_record_is_not_committed(
+    environment: dict[str, str], tenant: str, tmp_path: Path, hanging: int
 ) -> None:
+    """Faust alone would commit past a record at the head of its partition as soon as the next one is acknowledged."""
+    topic = topic_named(f"tests.{tenant}")
+    await ensure_topics(BrokerSettings(), [topic])
+    async with writing() as kafka:
+        for index in range(RECORDS):
+            await kafka.send_and_wait(topic.name, f"0-{index}".encode(), key=f"t/{index}".encode(), partition=0)
+
+    async def noted(name: str, wanted: set[str]) -> bool:
+        notes = tmp_path / name
+        return notes.exists() and set(notes.read_text().split()) == wanted
+
+    everything = {f"0-{index}" for index in range(RECORDS)}
+    with worker(topic.name, tmp_path / "first", f"0-{hanging}"):
+        await eventually(lambda: noted("first", everything))
+        async with writing() as kafka:
+            await kafka.send_and_wait(topic.name, b"1-0", partition=1)
+        # Once this one is committed, too, what could be committed of the others has been.
+        await eventually(lambda: _reached(topic.name, hanging + 1))
+    with worker(topic.name, tmp_path / "second"):
+        await eventually(lambda: noted("second", {f"0-{index}" for index in range(hanging, RECORDS)}))
+        await eventually(lambda: _reached(topic.name, RECORDS + 1))
+
+
+async def test_full_lanes_do_not_hold_up_a_rebalance(environment: dict[str, str], tenant: str, tmp_path: Path) -> None:
     topic = topic_named(f"tests.{tenant}.two")
     await ensure_topics(BrokerSettings(), [topic])
     values = [f"{partition}-{index}" for index in range(MANY) for partition in range(PARTITIONS)]
     async with writing() as kafka:
         for value in values:
-            await kafka.send_and_wait(topic.name, value.encode(), partition=int(value[0]))
+            await kafka.send(topic.name, value.encode(), partition=int(value[0]))
 
     def noted() -> set[str]:
         return {line for notes in tmp_path.iterdir() for line in notes.read_text().split()}
@@ -93,7 +120,7 @@ async def test_a_full_lane_does_not_hold_up_a_rebalance(
 
     with worker(topic.name, tmp_path / "first", HANGING, instance="one"):
         await eventually(lambda: handled({HANGING}))
-        # A lane is full and its reader waits: now half of the partitions go to another worker.
+        # The lanes are full and their reader waits: now half of the partitions go to another worker.
         with worker(topic.name, tmp_path / "second", instance="two"):
             await eventually(lambda: handled({value for value in values if value.startswith("1")}), deadline_s=60)
     with worker(topic.name, tmp_path / "third", instance="two"):

@@ -7,18 +7,31 @@ import numpy as np
 import pytest
 from aiokafka import ConsumerRecord
 
+from db import processing
 from db.pool import Pool
 from millrace.client import Gateway
-from schemas.events import DocumentEmbedded, DocumentFailed, DocumentForgotten, DocumentStatus, Event, Failure, Origin
+from schemas.events import (
+    BlobContent,
+    DocumentEmbedded,
+    DocumentFailed,
+    DocumentForgotten,
+    DocumentStatus,
+    DocumentSubmitted,
+    Event,
+    Failure,
+    Origin,
+    State,
+)
+from schemas.position import offset_of
 from schemas.topics import DEAD_LETTER, EMBEDDED, STATUS
 from schemas.wire import decode, encode
 from streams.parse import partition_of
 from tests.conditions import eventually
-from tests.db.rows import batch, vector
+from tests.db.rows import batch, status, vector
 from tests.streams.topic import header, reading, writing
 
 TABLES = {
-    "documents": "document_id, revision, deleted, chunk_count, blob_key, text_key, indexed_at",
+    "documents": "document_id, revision, deleted, chunk_count, blob_key, text_key, settled, indexed_at",
     "document_chunks": "document_id, revision, ordinal, text, embedding::text, xmin::text",
     "document_processing": "document_id, revision, state, chunks_total, chunks_done, updated_at",
 }
@@ -35,18 +48,12 @@ async def tables(pool: Pool, tenant: str) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
-async def indexed_up_to(pool: Pool, tenant: str, partition: int, offset: int) -> None:
+async def indexed_up_to(pool: Pool, tenant: str, offset: int) -> None:
     """Wait until the index stage's transaction passed a record."""
 
     async def passed() -> bool:
-        position = await pool.fetchval(
-            "SELECT position FROM stream_positions "
-            "WHERE tenant_id = $1 AND consumer_group = 'millrace-index' AND topic = $2 AND partition = $3",
-            tenant,
-            EMBEDDED.name,
-            partition,
-        )
-        return position is not None and position & (2**40 - 1) > offset
+        applied = await pool.fetchval("SELECT max(applied) FROM documents WHERE tenant_id = $1", tenant)
+        return applied is not None and offset_of(applied) >= offset
 
     await eventually(passed)
 
@@ -59,7 +66,7 @@ async def produce(pool: Pool, tenant: str, records: Sequence[ConsumerRecord | tu
             place = await kafka.send_and_wait(
                 EMBEDDED.name, value, key=key, headers=list(headers), partition=partition_of(key)
             )
-    await indexed_up_to(pool, tenant, place.partition, place.offset)
+    await indexed_up_to(pool, tenant, place.offset)
 
 
 async def add(client: Gateway, text: str, document_id: str = "d") -> int:
@@ -132,6 +139,14 @@ async def _has_failed(pool: Pool, tenant: str) -> bool:
     return [row[2] for row in (await tables(pool, tenant))["document_processing"]] == ["failed"]
 
 
+async def submit_by_hand(pool: Pool, tenant: str, revision: int) -> None:
+    """What the parse stage leaves of a submission."""
+    await processing.report(pool, status(tenant, "d", revision, State.PARSING))
+    content = BlobContent(key=f"{tenant}/originals/d-{revision}", size_bytes=7)
+    submission = DocumentSubmitted(tenant_id=tenant, document_id="d", media_type="text/plain", content=content)
+    await processing.keep_submission(pool, revision, submission)
+
+
 def by_hand(tenant: str, revision: int, **changes: Any) -> tuple[bytes, bytes, Any]:
     made = batch(tenant, "d", revision, ["A mill."])
     event = made.model_copy(
@@ -154,13 +169,14 @@ def by_hand(tenant: str, revision: int, **changes: Any) -> tuple[bytes, bytes, A
 async def test_what_the_tables_cannot_hold_fails_alone(
     pool: Pool, client: Gateway, tenant: str, changes: dict[str, Any], error_type: str
 ) -> None:
+    await submit_by_hand(pool, tenant, 7)
     key, value, headers = by_hand(tenant, 7, **changes)
     async with reading(DEAD_LETTER) as dead_letters, reading(STATUS) as statuses, writing() as kafka:
         await kafka.send_and_wait(EMBEDDED.name, value, key=key, headers=headers, partition=partition_of(key))
         [letter] = await dead_letters.of_tenant(tenant)
         assert header(letter, "error_type") == error_type
-        [status] = await statuses.of_tenant(tenant)
-        event, _ = decode((DocumentStatus,), status.key, status.value, status.headers)
+        [told] = await statuses.of_tenant(tenant)
+        event, _ = decode((DocumentStatus,), told.key, told.value, told.headers)
         assert (event.state, event.revision) == ("failed", 7)
     # Its partition goes on.
     neighbour = next(
@@ -170,6 +186,7 @@ async def test_what_the_tables_cannot_hold_fails_alone(
 
 
 async def test_a_revision_with_holes_is_not_shown(pool: Pool, client: Gateway, tenant: str) -> None:
+    await submit_by_hand(pool, tenant, 7)
     made = batch(tenant, "d", 7, ["The end."], first=2)
     async with reading(DEAD_LETTER) as dead_letters, writing() as kafka:
         key, value, headers = encode(made, binary=np.stack([vector(1)]).tobytes())
@@ -181,6 +198,7 @@ async def test_a_revision_with_holes_is_not_shown(pool: Pool, client: Gateway, t
 
 
 async def test_too_few_vectors_are_refused(pool: Pool, client: Gateway, tenant: str) -> None:
+    await submit_by_hand(pool, tenant, 7)
     key, _, _ = made = by_hand(tenant, 7)
     async with reading(DEAD_LETTER) as dead_letters, writing() as kafka:
         await kafka.send_and_wait(EMBEDDED.name, made[1][:-2], key=key, headers=made[2], partition=partition_of(key))

@@ -1,73 +1,111 @@
-"""Lanes: order within a partition, side by side across them, bounded, and nothing acknowledged that was not done."""
+"""Lanes: order within a key, side by side across keys, fair, bounded, and nothing passed that was not done."""
 
 import asyncio
+import tracemalloc
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from engine.errors import EmbedderUnavailable
 from schemas.events import Failure
 from schemas.topics import SUBMITTED
-from streams.lanes import LANE_RECORDS_MAX, Ack, Lanes
-from streams.outbox import Outbox
+from streams.lanes import HELD_BYTES_MAX, HELD_RECORDS_MAX, Lanes
 from streams.record import Record
 from streams.stage import Stage
 from tests.conditions import eventually
 from tests.streams.records import record
 
+BATCH_RECORDS_MAX = 4
+CONCURRENCY = 3
+
+Place = tuple[int, int]
+
+
+def place(each: Record) -> Place:
+    return each.partition, each.offset
+
 
 class Gated(Stage):
-    """Handles a record once the gate of its partition is open."""
+    """Handles a record once its gate is open; notes what it does, and that the rules of lanes are kept meanwhile."""
 
     name = "gated"
     topic = SUBMITTED
-    batch_records_max = 4
+    batch_records_max = BATCH_RECORDS_MAX
+    concurrency = CONCURRENCY
 
-    def __init__(self, outbox: Outbox) -> None:
-        super().__init__(outbox, 1)
-        self.gates: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
-        self.begun: list[tuple[int, int]] = []
-        self.done: list[tuple[int, int]] = []
-        self.batches: list[int] = []
+    def __init__(self) -> None:
+        # What is tested here needs no outbox, and lets nothing out.
+        super().__init__(None, 2)  # type: ignore[arg-type]
+        self.gates: dict[Place, asyncio.Future[None]] = {}
+        self.running: set[tuple[int, bytes]] = set()
+        self.begun: list[Record] = []
+        self.done: list[Record] = []
+        self.given_up: list[Place] = []
+        self.batches: list[list[Place]] = []
+        self.opened = False
+        self.broken = False
+        """Whether one lane had two batches at a time, or all lanes together too many."""
 
     async def handle(self, records: Sequence[Record]) -> None:
-        places = [(each.partition, each.offset) for each in records]
-        self.begun += places
-        self.batches.append(len(places))
-        await self.gates[records[0].partition].wait()
-        self.done += places
+        lanes = {(each.partition, self.lane_of(each)) for each in records}
+        self.broken |= bool(self.running & lanes) or len(self.batches_running()) >= CONCURRENCY
+        self.running |= lanes
+        self.begun += records
+        self.batches.append([place(each) for each in records])
+        try:
+            for each in records:
+                if not self.opened:
+                    await self.gates.setdefault(place(each), asyncio.get_running_loop().create_future())
+            self.done += records
+        finally:
+            self.running -= lanes
+            for each in records:
+                self.gates.pop(place(each), None)
 
     async def give_up(self, record: Record, failure: Failure) -> None:
-        raise AssertionError(failure.message)
+        self.given_up.append(place(record))
+
+    def batches_running(self) -> list[Place]:
+        """The records whose gates are waited for: one for each batch."""
+        return [where for where, gate in self.gates.items() if not gate.done()]
+
+    def open(self) -> None:
+        """Let everything through, from now on."""
+        self.opened = True
+        for gate in self.gates.values():
+            if not gate.done():
+                gate.set_result(None)
+
+
+@dataclass
+class Passed:
+    """Notes what was passed."""
+
+    ranges: dict[int, list[range]] = field(default_factory=lambda: defaultdict(list))
+
+    def __call__(self, partition: int, offsets: range) -> None:
+        assert len(offsets)
+        if known := self.ranges[partition]:
+            assert known[-1].stop == offsets.start, "passed with a gap, or twice"
+        known.append(offsets)
+
+    def until(self, partition: int) -> int:
+        return self.ranges[partition][-1].stop if self.ranges[partition] else 0
 
 
 @pytest.fixture
-def stage(outbox: Outbox) -> Gated:
-    return Gated(outbox)
+def stage() -> Gated:
+    return Gated()
 
 
-class Acks:
-    """Notes what was acknowledged."""
-
-    def __init__(self) -> None:
-        self.places: list[tuple[int, int]] = []
-
-    def of(self, each: Record) -> Ack:
-        async def ack() -> None:
-            self.places.append((each.partition, each.offset))
-
-        return ack
-
-
-async def fill(lanes: Lanes, acks: Acks, tenant: str, partition: int, offsets: range) -> None:
-    for offset in offsets:
-        each = record(tenant, offset, partition=partition)
-        await lanes.put(each, acks.of(each))
-
-
-async def happened(what: Callable[[], bool]) -> None:
+async def happened(what: Callable[[], Any]) -> None:
     async def probe() -> bool:
-        return what()
+        return bool(what())
 
     await eventually(probe)
 
@@ -76,71 +114,241 @@ def never(error: BaseException) -> None:
     raise AssertionError("no lane crashes here") from error
 
 
-async def test_a_lane_that_crashes_is_told_and_acknowledges_nothing(stage: Gated, tenant: str) -> None:
+async def fill(lanes: Lanes, records: Iterable[Record]) -> None:
+    for each in records:
+        await lanes.put(each)
+
+
+def keyed(key: str, offset: int, *, partition: int = 0, size_bytes: int = 2) -> Record:
+    return replace(record("", offset, partition=partition, value=b"x" * size_bytes), key=key.encode())
+
+
+async def test_a_stage_that_crashes_is_told_and_passes_nothing() -> None:
+    class Crashing(Gated):
+        async def run(self, records: Sequence[Record], attempt: int = 1) -> float | None:
+            raise ZeroDivisionError
+
     crashes: list[BaseException] = []
-
-    async def refuse() -> None:
-        raise ConnectionResetError("the consumer is gone")
-
-    lanes = Lanes(stage, crashes.append)
-    stage.gates[0].set()
-    await lanes.put(record(tenant, 0, partition=0), refuse)
-    await happened(lambda: [type(crash) for crash in crashes] == [ConnectionResetError])
+    passed = Passed()
+    lanes = Lanes(Crashing(), passed, crashes.append)
+    await lanes.put(keyed("t/a", 0))
+    await happened(lambda: [type(crash) for crash in crashes] == [ZeroDivisionError])
+    assert passed.until(0) == 0
     await lanes.stop()
 
 
-async def test_partitions_keep_their_order_and_do_not_wait_for_each_other(stage: Gated, tenant: str) -> None:
-    lanes, acks = Lanes(stage, never), Acks()
-    for partition in (0, 1):
-        await fill(lanes, acks, tenant, partition, range(10))
-    stage.gates[1].set()
-    await happened(lambda: acks.places == [(1, offset) for offset in range(10)])
-    assert stage.done == acks.places
-    stage.gates[0].set()
-    await happened(lambda: acks.places == [(partition, offset) for partition in (1, 0) for offset in range(10)])
-    assert stage.done == acks.places
-    assert max(stage.batches) == stage.batch_records_max
+async def test_keys_keep_their_order_and_do_not_wait_for_each_other(stage: Gated) -> None:
+    passed = Passed()
+    lanes = Lanes(stage, passed, never)
+    await lanes.put(keyed("t/slow", 0))
+    await happened(lambda: stage.gates)
+    await fill(lanes, (keyed("t/slow" if offset == 5 else f"t/{offset % 3}", offset) for offset in range(1, 20)))
+
+    def others_done() -> bool:
+        for where, gate in stage.gates.items():
+            if where != (0, 0) and not gate.done():
+                gate.set_result(None)
+        return {each.offset for each in stage.done} == {*range(1, 20)} - {5}
+
+    await happened(others_done)
+    assert passed.until(0) == 0, "what is behind an unfinished record is not passed"
+    stage.open()
+    await happened(lambda: passed.until(0) == 20)
+    for key in ("slow", "0", "1", "2"):
+        offsets = [each.offset for each in stage.done if each.key == f"t/{key}".encode()]
+        assert offsets == sorted(offsets)
+    assert max(map(len, stage.batches)) > 1
+    assert not stage.broken
     await lanes.stop()
 
 
-async def test_a_full_lane_holds_the_reader_back(stage: Gated, tenant: str) -> None:
-    lanes, acks = Lanes(stage, never), Acks()
-    # What is being handled has left the queue.
-    await fill(lanes, acks, tenant, 0, range(1))
-    await happened(lambda: stage.begun == [(0, 0)])
-    await fill(lanes, acks, tenant, 0, range(1, 1 + LANE_RECORDS_MAX))
-    waiting = asyncio.create_task(fill(lanes, acks, tenant, 0, range(1 + LANE_RECORDS_MAX, 2 + LANE_RECORDS_MAX)))
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(waiting), 0.1)
-    stage.gates[0].set()
+async def test_tenants_take_turns(stage: Gated) -> None:
+    """Whoever has one document is next but one, however many another tenant has."""
+    lanes = Lanes(stage, Passed(), never)
+    stage.batch_records_max = 1  # type: ignore[misc]
+    await fill(lanes, (keyed(f"many/{offset}", offset) for offset in range(HELD_RECORDS_MAX - 2)))
+    await fill(lanes, (keyed(f"{tenant}/1", 1_000 + i) for i, tenant in enumerate(("one", "two"))))
+    await happened(lambda: len(stage.begun) == CONCURRENCY)
+    stage.open()
+    await happened(lambda: len(stage.begun) > CONCURRENCY + 4)
+    then = [each.ids[0] for each in stage.begun[CONCURRENCY : CONCURRENCY + 4]]
+    assert {"one", "two"} <= set(then[:3])
+    await lanes.stop()
+
+
+async def test_the_documents_of_a_tenant_take_turns(stage: Gated) -> None:
+    lanes = Lanes(stage, Passed(), never)
+    await fill(lanes, (keyed("t/long", offset) for offset in range(100)))
+    await lanes.put(keyed("t/short", 100))
+    stage.open()
+    await happened(lambda: any(each.key == b"t/short" for each in stage.begun))
+    assert [each.key for each in stage.begun].index(b"t/short") < 3 * BATCH_RECORDS_MAX
+    await lanes.stop()
+
+
+async def test_heavy_records_leave_a_place_to_light_ones() -> None:
+    class Weighing(Gated):
+        def is_heavy(self, record: Record) -> bool:
+            return b"heavy" in (record.key or b"")
+
+    stage = Weighing()
+    lanes = Lanes(stage, Passed(), never)
+    await fill(lanes, (keyed(f"t{offset}/heavy", offset) for offset in range(10)))
+    await happened(lambda: len(stage.begun) == CONCURRENCY - 1)
+    await lanes.put(keyed("t/light", 10))
+    await happened(lambda: stage.begun[-1].offset == 10)
+    stage.open()
+    await happened(lambda: len(stage.done) == 11)
+    await lanes.stop()
+
+
+async def test_large_records_do_not_share_a_batch(stage: Gated) -> None:
+    lanes = Lanes(stage, Passed(), never)
+    stage.open()
+    large, small = stage.batch_bytes_max, stage.batch_bytes_max // 10
+    await fill(
+        lanes, (keyed(f"t/{offset}", offset, size_bytes=large if offset % 4 == 0 else small) for offset in range(12))
+    )
+    await happened(lambda: len(stage.done) == 12)
+    assert all(len(batch) == 1 for batch in stage.batches if any(offset % 4 == 0 for _, offset in batch))
+    await lanes.stop()
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "fit"), [(2, HELD_RECORDS_MAX), (HELD_BYTES_MAX // 4, 4), (2 * HELD_BYTES_MAX, 1)]
+)
+async def test_what_is_held_is_bounded(stage: Gated, size_bytes: int, fit: int) -> None:
+    passed = Passed()
+    lanes = Lanes(stage, passed, never)
+    value = b"x" * size_bytes
+    records = [replace(record("t", offset), value=value) for offset in range(fit + 1)]
+    await fill(lanes, records[:fit])
+    waiting = asyncio.create_task(lanes.put(records[fit]))
+    await happened(lambda: stage.gates)
+    assert not waiting.done()
+    stage.open()
     await asyncio.wait_for(waiting, 10)
-    await happened(lambda: acks.places == [(0, offset) for offset in range(2 + LANE_RECORDS_MAX)])
+    await happened(lambda: passed.until(0) == fit + 1)
     await lanes.stop()
 
 
-async def test_what_is_dropped_is_not_acknowledged(stage: Gated, tenant: str) -> None:
-    lanes, acks = Lanes(stage, never), Acks()
+async def test_what_is_done_behind_one_that_is_not_takes_no_memory(stage: Gated) -> None:
+    """A record may be retried for an hour, while all the others of its partition are handled."""
+    stage.batch_records_max = 1  # type: ignore[misc]
+    lanes = Lanes(stage, Passed(), never)
+    await lanes.put(keyed("t/stuck", 0))
+    await happened(lambda: stage.gates)
+    stage.opened = True
+
+    async def many(offsets: range) -> None:
+        for offset in offsets:
+            await lanes.put(keyed(f"t/{offset}", offset))
+        await happened(lambda: stage.done and stage.done[-1].offset == offsets[-1])
+        for notes in (stage.begun, stage.done, stage.batches):
+            notes.clear()
+
+    await many(range(1, 2_000))
+    tracemalloc.start()
+    await many(range(2_000, 4_000))
+    before = tracemalloc.get_traced_memory()[0]
+    await many(range(4_000, 20_000))
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 200_000, grown
+    await lanes.stop()
+
+
+async def test_what_is_dropped_is_not_passed(stage: Gated) -> None:
+    passed = Passed()
+    lanes = Lanes(stage, passed, never)
     for partition in (0, 1):
-        await fill(lanes, acks, tenant, partition, range(3))
-    await happened(lambda: {(0, 0), (1, 0)} <= set(stage.begun))
+        await fill(lanes, (keyed(f"t/{offset}", offset, partition=partition) for offset in range(3)))
+    await happened(lambda: stage.begun)
     await lanes.drop([0, 7])
-    for partition in (0, 1):
-        stage.gates[partition].set()
-    await happened(lambda: acks.places == [(1, offset) for offset in range(3)])
-    assert stage.done == acks.places
-    # The partition may come back, from where it was acknowledged.
-    await fill(lanes, acks, tenant, 0, range(2))
-    await happened(lambda: acks.places[3:] == [(0, 0), (0, 1)])
+    stage.open()
+    await happened(lambda: passed.until(1) == 3)
+    assert {each.partition for each in stage.done} == {1}
+    # The partition may come back, from where it was passed.
+    await fill(lanes, (keyed(f"t/{offset}", offset) for offset in range(2)))
+    await happened(lambda: passed.until(0) == 2)
     await lanes.stop()
 
 
-async def test_a_reader_that_waits_for_room_goes_on_when_its_lane_is_dropped(stage: Gated, tenant: str) -> None:
-    lanes, acks = Lanes(stage, never), Acks()
-    waiting = asyncio.create_task(fill(lanes, acks, tenant, 0, range(LANE_RECORDS_MAX + 10)))
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(waiting), 0.1)
+async def test_a_reader_that_waits_for_room_goes_on_when_its_partition_is_dropped(stage: Gated) -> None:
+    lanes = Lanes(stage, Passed(), never)
+    await fill(lanes, (keyed(f"t/{offset}", offset) for offset in range(HELD_RECORDS_MAX)))
+    waiting = asyncio.create_task(lanes.put(keyed("t/late", HELD_RECORDS_MAX)))
+    await happened(lambda: stage.gates)
     await lanes.drop([0])
-    stage.gates[0].set()
     await asyncio.wait_for(waiting, 10)
+    # What it brought belongs to another worker now.
+    stage.open()
+    await lanes.put(keyed("t/0", 0))
+    await happened(lambda: stage.done)
+    assert [each.offset for each in stage.done] == [0]
     await lanes.stop()
-    assert (0, 0) not in acks.places
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.integers(0, 1), st.sampled_from("abc"), st.sampled_from("12")),
+        st.tuples(st.just("finish"), st.integers(0, 20)),
+        st.tuples(st.just("fail"), st.integers(0, 20)),
+        st.tuples(st.just("refuse"), st.integers(0, 20)),
+        st.tuples(st.just("drop"), st.integers(0, 1)),
+    ),
+    max_size=60,
+)
+
+
+@given(steps)
+@settings(max_examples=100, deadline=None)
+def test_whatever_happens_the_rules_hold(steps: list[tuple[Any, ...]]) -> None:
+    """Order in each lane, one batch of it at a time, nothing lost, nothing passed before it was done."""
+    asyncio.run(play(steps))
+
+
+async def play(steps: list[tuple[Any, ...]]) -> None:
+    stage = Gated()
+    committed: dict[int, int] = {0: 0, 1: 0}
+    log: dict[int, list[Record]] = {0: [], 1: []}
+
+    def finished() -> set[Place]:
+        return {*map(place, stage.done), *stage.given_up}
+
+    def passed(partition: int, offsets: range) -> None:
+        assert offsets.start == committed[partition]
+        assert all((partition, offset) in finished() for offset in offsets)
+        committed[partition] = offsets.stop
+
+    lanes = Lanes(stage, passed, never)
+    for what, *about in steps:
+        match what, about:
+            case "put", [partition, tenant, document]:
+                each = keyed(f"{tenant}/{document}", len(log[partition]), partition=partition)
+                log[partition].append(each)
+                await lanes.put(each)
+            case "drop", [partition]:
+                await lanes.drop([partition])
+                stage.done = [each for each in stage.done if each.partition != partition]
+                # Whoever owns it next reads on from where it was committed: here ourselves.
+                await fill(lanes, log[partition][committed[partition] :])
+            case _, [index] if running := stage.batches_running():
+                gate = stage.gates[running[index % len(running)]]
+                match what:
+                    case "finish":
+                        gate.set_result(None)
+                    case "fail":
+                        gate.set_exception(EmbedderUnavailable())
+                    case "refuse":
+                        gate.set_exception(ValueError())
+        for _ in range(3):
+            await asyncio.sleep(0)
+    stage.open()
+    await happened(lambda: committed == {partition: len(records) for partition, records in log.items()})
+    for partition, records in log.items():
+        for key in {each.key for each in records}:
+            of_lane = [each.offset for each in stage.done if (each.partition, each.key) == (partition, key)]
+            assert of_lane == sorted(set(of_lane))
+    assert not stage.broken
+    await lanes.stop()

@@ -1,6 +1,9 @@
 """What a stage does with records that can be handled at once, later, or never."""
 
 import asyncio
+import random
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -8,20 +11,23 @@ import asyncpg
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from db.blobs import Blobs, BlobSettings
 from db.errors import BlobMissing
 from db.pool import Pool
 from engine.errors import EmbedderUnavailable
 from schemas.errors import InvalidEvent
 from schemas.events import DocumentDeleted, DocumentForgotten, Failure, Origin
-from schemas.topics import CHUNKED, DEAD_LETTER, MESSAGE_BYTES_MAX, SUBMITTED
+from schemas.topics import CHUNKED, SUBMITTED
 from streams.outbox import Outbox
 from streams.record import Record
-from streams.stage import Stage
+from streams.stage import RETRY_AFTER_S_MAX, Stage
+from tests.conditions import eventually
 from tests.streams.records import record
+from tests.streams.through import put_through
 from tests.streams.topic import header, reading
 
 ATTEMPTS_MAX = 3
+LANES = 40
+OUTAGE_S = 2.0
 
 
 class Trying(Stage):
@@ -38,6 +44,7 @@ class Trying(Stage):
         self.tries: list[list[int]] = []
         self.done: list[int] = []
         self.given_up: list[tuple[int, Failure]] = []
+        self.noted: list[tuple[int, str, int]] = []
 
     async def handle(self, records: Sequence[Record]) -> None:
         self.tries.append([each.offset for each in records])
@@ -49,6 +56,10 @@ class Trying(Stage):
         self.given_up.append((record.offset, failure))
         if self._give_up:
             self._give_up(record, len(self.given_up))
+
+    async def note_retry(self, record: Record, failure: Failure, attempt: int) -> None:
+        self.noted.append((record.offset, failure.type, attempt))
+        raise RuntimeError("nobody minds")
 
 
 Act = Callable[[Record, int], None]
@@ -78,98 +89,104 @@ def failing(error: Exception, *, times: int = 1_000, offset: int | None = None) 
 )
 async def test_an_outage_is_waited_for(outbox: Outbox, tenant: str, outage: Exception) -> None:
     stage = Trying(outbox, failing(outage, times=1))
-    await stage.run([record(tenant)])
+    assert await stage.run([record(tenant)]) is None
     assert (stage.tries, stage.done, stage.given_up) == ([[0], [0]], [0], [])
 
 
 async def test_an_outage_may_take_longer_than_all_attempts(outbox: Outbox, tenant: str) -> None:
     stage = Trying(outbox, failing(ConnectionRefusedError(), times=ATTEMPTS_MAX + 1))
-    async with reading(DEAD_LETTER) as dead_letters:
-        await stage.run([record(tenant, 1)])
-        assert (len(stage.tries), stage.done, stage.given_up) == (ATTEMPTS_MAX + 2, [1], [])
-        # Had the record been given up, it would come before this one.
-        await Trying(outbox, failing(BlobMissing())).run([record(tenant, 2)])
-        [letter] = await dead_letters.of_tenant(tenant)
-    assert letter.key == f"{tenant}/2".encode()
+    await put_through(stage, [record(tenant, 1)])
+    assert (len(stage.tries), stage.done, stage.given_up) == (ATTEMPTS_MAX + 2, [1], [])
 
 
 async def test_what_may_pass_is_tried_a_few_times(outbox: Outbox, tenant: str) -> None:
     stage = Trying(outbox, failing(EmbedderUnavailable("HTTP 500")))
-    async with reading(DEAD_LETTER) as dead_letters:
-        await stage.run([record(tenant)])
-        [letter] = await dead_letters.of_tenant(tenant)
+    await put_through(stage, [record(tenant)])
     assert stage.tries == [[0]] * ATTEMPTS_MAX
     [(_, failure)] = stage.given_up
     assert (failure.type, failure.attempt) == ("embedder-unavailable", ATTEMPTS_MAX)
-    assert header(letter, "error_attempt") == str(ATTEMPTS_MAX)
+    assert stage.noted == [(0, "embedder-unavailable", attempt) for attempt in range(1, ATTEMPTS_MAX)]
     recovering = Trying(outbox, failing(EmbedderUnavailable(), times=1))
-    await recovering.run([record(tenant)])
+    await put_through(recovering, [record(tenant)])
     assert (recovering.done, recovering.given_up) == ([0], [])
 
 
-async def test_what_will_not_pass_goes_to_the_dead_letter_at_once(outbox: Outbox, tenant: str) -> None:
+async def test_who_says_when_to_come_back_is_left_alone_until_then(outbox: Outbox, tenant: str) -> None:
+    limited = EmbedderUnavailable("HTTP 429")
+    stage = Trying(outbox, failing(limited))
+    for told_s, expected_s in ((7.0, 7.0), (10 * RETRY_AFTER_S_MAX, RETRY_AFTER_S_MAX)):
+        limited.retry_after_s = told_s
+        assert await stage.run([record(tenant)]) == expected_s
+
+
+async def test_pauses_grow_and_scatter(outbox: Outbox, tenant: str) -> None:
+    random.seed(1)
+    stage = Trying(outbox, failing(EmbedderUnavailable()))
+    pauses = {
+        attempt: [await stage.run([record(tenant)], attempt) or 0.0 for _ in range(50)]
+        for attempt in range(1, ATTEMPTS_MAX)
+    }
+    assert all(min(of) < max(of) / 4 for of in pauses.values())
+    assert max(pauses[2]) > max(pauses[1])
+
+
+async def test_what_will_not_pass_is_given_up_at_once(outbox: Outbox, tenant: str) -> None:
     stage = Trying(outbox, failing(BlobMissing("t/x")))
-    async with reading(DEAD_LETTER) as dead_letters:
-        await stage.run([record(tenant, 41, partition=5, value=b"\xff\x00raw")])
-        [letter] = await dead_letters.of_tenant(tenant)
+    assert await stage.run([record(tenant, 41, partition=5, value=b"\xff\x00raw")]) is None
     assert stage.tries == [[41]]
     assert stage.given_up == [
         (41, Failure(type="content-missing", message="The object store has no such content. t/x", stage="trying"))
     ]
-    assert (letter.key, letter.value, letter.partition) == (f"{tenant}/41".encode(), b"\xff\x00raw", 5)
-    names = [name for name, _ in letter.headers]
-    assert names[:2] == ["ce_id", "traceparent"]
-    assert {name: header(letter, name) for name in names[2:]} == {
-        "error_type": "content-missing",
-        "error_message": "The object store has no such content. t/x",
-        "error_stage": "trying",
-        "error_attempt": "1",
-        "error_topic": SUBMITTED.name,
-        "error_partition": "5",
-        "error_offset": "41",
-        "error_timestamp": "1700000000000",
-    }
 
 
 async def test_nothing_internal_is_told(outbox: Outbox, tenant: str) -> None:
     stage = Trying(outbox, failing(RuntimeError("password=hush")))
-    async with reading(DEAD_LETTER) as dead_letters:
-        await stage.run([record(tenant)])
-        [letter] = await dead_letters.of_tenant(tenant)
+    await stage.run([record(tenant)])
     [(_, failure)] = stage.given_up
-    for text in (failure.message, header(letter, "error_message")):
-        assert "its log says more" in text
-        assert "hush" not in text
+    assert "its log says more" in failure.message
+    assert "hush" not in failure.message
 
 
 async def test_what_is_no_event_is_given_up_too(outbox: Outbox, tenant: str) -> None:
     """Its key may still name a document, which must not stay on its way for ever."""
     stage = Trying(outbox, failing(InvalidEvent("no")))
-    async with reading(DEAD_LETTER) as dead_letters:
-        await stage.run([record(tenant)])
-        await dead_letters.of_tenant(tenant)
+    await stage.run([record(tenant)])
     [(_, failure)] = stage.given_up
     assert failure.type == InvalidEvent.type
 
 
-async def test_a_record_that_is_too_large_to_be_sent_on_is_kept_in_the_object_store(
-    outbox: Outbox, tenant: str
-) -> None:
-    """Compressed, Kafka took it; as it is, Kafka would refuse its dead letter."""
-    huge = replace(record(tenant), value=b" " * (MESSAGE_BYTES_MAX + 1))
-    async with reading(DEAD_LETTER) as dead_letters:
-        await Trying(outbox, failing(InvalidEvent("no"))).run([huge])
-        [letter] = await dead_letters.of_tenant(tenant)
-    assert letter.value is None
-    assert await Blobs(BlobSettings()).get(header(letter, "error_value_key")) == huge.value
-
-
 async def test_one_bad_record_fails_alone(outbox: Outbox, tenant: str) -> None:
     stage = Trying(outbox, failing(BlobMissing(), offset=2))
-    await stage.run([record(tenant, offset) for offset in range(4)])
-    assert stage.tries == [[0, 1, 2, 3], [0], [1], [2], [3]]
-    assert stage.done == [0, 1, 3]
+    await put_through(stage, [record(tenant, offset) for offset in range(8)])
+    assert sorted(stage.done) == [0, 1, 3, 4, 5, 6, 7]
     assert [offset for offset, _ in stage.given_up] == [2]
+    assert stage.tries[-1] != [2], "the others of its batch did not wait for it"
+
+
+async def test_a_record_that_is_retried_holds_nobody_up(outbox: Outbox, tenant: str) -> None:
+    stage = Trying(outbox, failing(EmbedderUnavailable(), offset=0))
+    await put_through(stage, [record(tenant, offset) for offset in range(30)])
+    assert sorted(stage.done) == list(range(1, 30))
+    assert [offset for offset, _ in stage.given_up] == [0]
+    after_last_success = stage.tries[max(i for i, each in enumerate(stage.tries) if each != [0]) + 1 :]
+    assert len(after_last_success) == ATTEMPTS_MAX - 1, "all others were done with before its second try"
+
+
+async def test_who_is_away_is_not_asked_by_all_at_once(outbox: Outbox, tenant: str) -> None:
+    """Forty documents wait for an embedder: while it is away few of them ask, and all get through afterwards."""
+    back_at = time.monotonic() + OUTAGE_S
+    asked: Counter[int] = Counter()
+
+    def act(record: Record, attempt: int) -> None:
+        if time.monotonic() < back_at:
+            asked[record.offset] += 1
+            raise EmbedderUnavailable
+
+    stage = Trying(outbox, act)
+    await put_through(stage, [record(tenant, offset) for offset in range(LANES)])
+    assert sorted(stage.done) == list(range(LANES))
+    assert asked.total() < LANES
+    assert stage.given_up == []
 
 
 async def test_a_record_that_postgres_cannot_hold_blocks_nobody(outbox: Outbox, pool: Pool, tenant: str) -> None:
@@ -194,29 +211,35 @@ async def test_an_event_that_kafka_cannot_hold_blocks_nobody(outbox: Outbox, ten
     assert [offset for offset, _ in stage.given_up] == [0]
 
 
-async def test_giving_up_waits_for_an_outage_and_writes_one_dead_letter(outbox: Outbox, tenant: str) -> None:
+async def test_giving_up_waits_for_an_outage(outbox: Outbox, tenant: str) -> None:
     stage = Trying(outbox, failing(BlobMissing()), failing(ConnectionRefusedError(), times=2))
-    async with reading(DEAD_LETTER) as dead_letters:
-        await stage.run([record(tenant, 1)])
-        await Trying(outbox, failing(BlobMissing())).run([record(tenant, 2)])
-        letters = await dead_letters.of_tenant(tenant, 2)
+    assert await stage.run([record(tenant, 1)]) is None
     assert [offset for offset, _ in stage.given_up] == [1, 1, 1]
-    assert [letter.key for letter in letters] == [f"{tenant}/{offset}".encode() for offset in (1, 2)]
+    assert stage.tries == [[1]]
 
 
-async def test_where_even_giving_up_fails_the_stage_goes_on(outbox: Outbox, tenant: str) -> None:
-    stage = Trying(outbox, failing(BlobMissing(), offset=0), failing(InvalidEvent("broken")))
-    await stage.run([record(tenant, 0)])
-    await stage.run([record(tenant, 1)])
-    assert stage.done == [1]
+async def test_what_even_giving_up_fails_on_is_kept_and_the_stage_goes_on(outbox: Outbox, tenant: str) -> None:
+    """Nobody has its letter, so it is not done with: it is tried again until somebody has."""
+    broken = failing(InvalidEvent("broken"), times=2)
+    stage = Trying(outbox, failing(BlobMissing(), offset=0), broken)
+    poison, same_key = record(tenant, 0), replace(record(tenant, 9), key=f"{tenant}/0".encode())
+    await put_through(stage, [poison, *(record(tenant, offset) for offset in range(1, 9)), same_key])
+    assert [offset for offset, _ in stage.given_up] == [0, 0, 0]
+    assert sorted(stage.done) == list(range(1, 10))
+    assert stage.done[-1] == same_key.offset, "its own document's next record waited for it, and nobody else's"
 
 
 async def test_a_cancelled_stage_ends(outbox: Outbox, tenant: str) -> None:
     stage = Trying(outbox, failing(ConnectionRefusedError()))
     task = asyncio.create_task(stage.run([record(tenant)]))
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(task, 0.1)
-    assert task.cancelled()
+
+    async def tried() -> bool:
+        return bool(stage.tries)
+
+    await eventually(tried)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
     assert stage.given_up == []
 
 

@@ -218,7 +218,7 @@ async def test_a_write_is_seen_by_the_reads_that_carry_its_position(http: httpx.
 
 
 async def test_a_position_of_nowhere(http: httpx.AsyncClient) -> None:
-    token = Position(0, 5).token()
+    token = Position(0, 5, "d").token()
     for bad in ("x", token[:-1], token + "A", token.swapcase(), "é", token + "=="):
         for method, path, body in (
             ("GET", "/v1/documents", None),
