@@ -15,6 +15,7 @@ import asyncpg
 import httpx
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from fastapi.responses import JSONResponse
 
 from millrace.client import Gateway
 from millrace.local.ports import free_port
@@ -32,7 +33,7 @@ from schemas.topics import SUBMITTED
 from schemas.wire import encode
 from tests.conditions import eventually
 from tests.conftest import READY_DEADLINE_S
-from tests.engine.conftest import openai
+from tests.engine.conftest import FakeOpenAI, openai
 from tests.servers import start_servers
 
 __all__ = ["openai"]
@@ -49,7 +50,7 @@ def text(name: str, version: int) -> str:
 
 
 def is_whole(hit: dict[str, Any]) -> bool:
-    return hit["text"].startswith("BEGIN") and hit["text"].endswith("END")
+    return str(hit["text"]).startswith("BEGIN") and str(hit["text"]).endswith("END")
 
 
 @dataclass
@@ -88,8 +89,12 @@ class Site:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        async with asyncio.timeout(COMMAND_TIMEOUT_S):
-            output, _ = await process.communicate()
+        try:
+            async with asyncio.timeout(COMMAND_TIMEOUT_S):
+                output, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
         assert process.returncode == 0, output.decode()
         return output.decode()
 
@@ -208,13 +213,13 @@ class Searches:
 
 
 @asynccontextmanager
-async def searching(client: Gateway) -> AsyncIterator[Searches]:
+async def searching(client: Gateway, **options: Any) -> AsyncIterator[Searches]:
     """Search all the time; an error, an empty answer, or one of two generations fails the test at the end."""
     searches = Searches()
 
     async def search() -> None:
         while True:
-            found = await client.search("degrees of the sluice gate", limit=20)
+            found = await client.search("degrees of the sluice gate", limit=20, **options)
             assert found["hits"]
             kinds = {is_whole(hit) for hit in found["hits"]}
             assert len(kinds) == 1, found["hits"]
@@ -351,7 +356,88 @@ async def same_outcomes(site: Site, *generations: int) -> None:
     try:
         await eventually(same, deadline_s=30)
     except AssertionError:
-        one, other = [set(await site.outcomes(number)) for number in generations]
-        raise AssertionError(f"only in the first: {one - other}; only in the second: {other - one}") from None
-    one, other = [await site.letters(number) for number in generations]
-    assert one == other
+        first, second = [set(await site.outcomes(number)) for number in generations]
+        raise AssertionError(f"only in the first: {first - second}; only in the second: {second - first}") from None
+    letters = [await site.letters(number) for number in generations]
+    assert letters[0] == letters[1]
+
+
+async def test_one_given_up_half_way_leaves_nothing_behind(site: Site, filled: set[str], openai: FakeOpenAI) -> None:
+    [live] = await site.generations()
+    openai.answers = [JSONResponse({}, 503) for _ in range(100_000)]
+    begun = asyncio.create_task(site.millrace(*other_embedder(openai)))
+    number = await generation_in(site, "building")
+
+    async def has_begun() -> bool:
+        rows = await site.fetch(f"SELECT blob_key FROM g{number}.blob_uses WHERE derived")
+        return bool(rows) and len(openai.answers) < 100_000
+
+    await eventually(has_begun, deadline_s=60)
+    begun.cancel()
+    # As if the command had been killed on its way.
+    await site.fetch(f"UPDATE generations SET state = 'abandoned' WHERE number = {number}")
+    await site.millrace("reindex", "abandon", str(number))
+    assert await site.generations() == {live: "live"}
+    assert await site.left_of(number) == []
+
+    async def swept() -> bool:
+        return not await site.blobs_beyond(live)
+
+    await eventually(swept)
+    async with site.client() as client:
+        assert (await client.search("degrees of the sluice gate"))["hits"]
+
+
+async def test_another_embedder_and_a_worker_that_is_killed(site: Site, filled: set[str], openai: FakeOpenAI) -> None:
+    before = await site.outcomes(1)
+    begun = asyncio.create_task(site.millrace(*other_embedder(openai)))
+    number = await generation_in(site, "building")
+
+    async def half_way() -> bool:
+        [row] = await site.fetch(f"SELECT count(*) AS done FROM g{number}.documents WHERE settled > 0")
+        return bool(row["done"] > 5)
+
+    await eventually(half_way, deadline_s=60)
+    site.children["worker"].kill()
+    site.start_worker()
+    async with site.client() as client:
+        async with searching(client, mode="vector") as searches:
+            said = await begun
+            assert f"`millrace reindex swap {number}`" in said, said
+            await site.millrace("reindex", "swap", str(number))
+
+            async def swapped() -> bool:
+                return not searches.whole[-1]
+
+            await eventually(swapped)
+        assert await site.outcomes(number) == before
+        # Whoever comes later finds no trace of the first one, and misses nothing.
+        await site.millrace("reindex", "abandon", "1")
+        assert await site.generations() == {number: "live"}
+        site.children["worker"].kill()
+        await site.millrace("migrate")
+        site.start_worker()
+        accepted = await client.add_text(text("late", 1), document_id="late")
+        found = await client.search("late", position=accepted["position"], filters={"document_ids": ["late"]})
+        assert {hit["revision"] for hit in found["hits"]} == {accepted["revision"]}
+        assert not is_whole(found["hits"][0])
+
+
+def other_embedder(openai: FakeOpenAI) -> list[str]:
+    """`millrace reindex` with vectors from the fake endpoint, and chunks that can be told from those of before."""
+    embedder = {"embedder": "openai", "embedder-url": openai.url, "embedder-model": "m", "embedder-dimensions": "8"}
+    return [
+        "reindex",
+        "--chunk-tokens",
+        "32",
+        *(part for name, value in embedder.items() for part in (f"--{name}", value)),
+    ]
+
+
+async def generation_in(site: Site, state: str) -> int:
+    """The number of the generation in a state, once there is one."""
+
+    async def found() -> int:
+        return next((number for number, each in (await site.generations()).items() if each == state), 0)
+
+    return await eventually(found, deadline_s=60)
