@@ -14,11 +14,14 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import BrokerUnavailable, TopicMismatch
+from schemas.header_names import take_any_header_name
 from schemas.topics import TOPICS, Topic
 
 REQUEST_TIMEOUT_MS = 10_000
 PROPAGATION_POLL_S = 0.05
 """How often to look whether a new topic is known yet."""
+
+take_any_header_name()
 
 
 class BrokerSettings(BaseSettings):

@@ -1,6 +1,6 @@
 """The commands that rebuild the index beside the live one: reindex, and its list, watch, swap, back and abandon.
 
-What a command needs is imported in it, as in `millrace.cli.operate`.
+What a command needs is imported in it: `millrace search` has no use for Kafka.
 """
 
 import asyncio
