@@ -131,8 +131,7 @@ class Flow:
         return await self._write(DocumentResubmitted(tenant_id=self.tenant, document_id=NAME))
 
     async def _write(self, event: Event) -> int:
-        key, value, headers = encode(event)
-        await self.log.send(SUBMITTED.name, value, key=key, headers=headers, partition=partition_of(key))
+        await self.log.send(SUBMITTED, [encode(event)], partition_of(event.key()))
         return self.records("parse")[-1].position
 
     async def receive(self, revision: int) -> None:
