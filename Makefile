@@ -32,6 +32,15 @@ demo: setup ## Start everything, index the sample corpus, search it and ask abou
 test: setup ## Run all tests, on a real Kafka and a real Postgres
 	@$(VENV)/pytest
 
+.PHONY: chaos
+chaos: setup ## Break a cluster of real parts in 200 ways under load, and check every promise: 40 minutes
+	@$(VENV)/millrace chaos --rounds 200
+
+# With this seed all kinds of faults but one come in so few rounds, at every kind of part.
+.PHONY: chaos-short
+chaos-short: setup ## The same in a few rounds, with a fixed seed: 4 minutes
+	@$(VENV)/millrace chaos --rounds 14 --seed 1532
+
 .PHONY: compose-trial
 compose-trial: setup samples ## Try docker-compose.yml for real; needs a Docker engine
 	@deploy/trial

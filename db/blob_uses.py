@@ -71,14 +71,29 @@ async def end(connection: Connection, tenant_id: str, document_id: str, revision
     )
 
 
-async def sweep(pool: Pool, blobs: Blobs, tenant_id: str | None = None, document_id: str | None = None) -> int:
+async def sweep(
+    pool: Pool,
+    blobs: Blobs,
+    tenant_id: str | None = None,
+    document_id: str | None = None,
+    *,
+    derived_only: bool = False,
+) -> int:
     """Delete the blobs that nobody needs, of one document or of all, and say how many those were.
+
+    ``derived_only``: not what was submitted, which other generations share.
 
     Raises `BlobsUnavailable`; then the rest is found again the next time.
     """
     needless = [
         (row["tenant_id"], row["blob_key"])
-        async for row in _queries.needless(pool, tenant_id=tenant_id, document_id=document_id, limit=SWEPT_BLOBS_MAX)
+        async for row in _queries.needless(
+            pool,
+            tenant_id=tenant_id,
+            document_id=document_id,
+            derived_only=derived_only,
+            limit=SWEPT_BLOBS_MAX,
+        )
     ]
     for owner, blob_key in needless:
         await blobs.delete([blob_key])

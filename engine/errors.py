@@ -22,6 +22,13 @@ class NestedTooDeeply(UnreadableDocument):
     type = "nested-too-deeply"
 
 
+class UnsafeDocument(UnreadableDocument):
+    """The document is made to harm its reader."""
+
+    type = "unsafe-document"
+    hint = "If it is what it seems, save it anew with the program that made it."
+
+
 class DamagedDocument(UnreadableDocument):
     """The document is damaged or incomplete."""
 
@@ -61,10 +68,23 @@ class TooManyPages(UnreadableDocument):
     type = "too-many-pages"
 
 
+class TooManyCells(UnreadableDocument):
+    """A sheet of the workbook spans more cells than the limit."""
+
+    type = "too-many-cells"
+    hint = "Is there a lone value far from the others? Delete it, or move it."
+
+
 class TextTooLong(UnreadableDocument):
     """The document has more text than the limit."""
 
     type = "text-too-long"
+
+
+class TooManyChunks(UnreadableDocument):
+    """The document falls into more chunks than the limit."""
+
+    type = "too-many-chunks"
 
 
 class EmbedderUnavailable(MillraceError):

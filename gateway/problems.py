@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details, with a stable ``type``; nothing internal leaks."""
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -32,6 +33,11 @@ STATUS_BY_TYPE = {
     "document-not-found": HTTPStatus.NOT_FOUND,
     "conversation-not-found": HTTPStatus.NOT_FOUND,
     "not-indexed-yet": HTTPStatus.CONFLICT,
+    "nothing-to-cancel": HTTPStatus.CONFLICT,
+    "nothing-to-retry": HTTPStatus.CONFLICT,
+    "nothing-to-reprocess": HTTPStatus.CONFLICT,
+    "dead-letter-not-found": HTTPStatus.NOT_FOUND,
+    "dead-letter-not-open": HTTPStatus.CONFLICT,
     "content-missing": HTTPStatus.GONE,
     "body-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unsupported-media-type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -117,11 +123,9 @@ def of_error(error: MillraceError) -> JSONResponse:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("unexpected error", error_type=error.type, exc_info=error)
         return problem("internal", "Something went wrong in Millrace.", status)
-    reason, retry_after_s = error.type, RETRY_AFTER_S
-    if isinstance(error, Refused):
-        reason, retry_after_s = error.reason, error.retry_after_s
+    retry_after_s = math.ceil(error.retry_after_s or RETRY_AFTER_S)
     if status in FOR_NOW:
-        REFUSED.labels(reason).inc()
+        REFUSED.labels(error.reason if isinstance(error, Refused) else error.type).inc()
     return problem(error.type, error.title(), status, detail=error.detail, hint=error.hint, retry_after_s=retry_after_s)
 
 

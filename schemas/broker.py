@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -15,11 +14,14 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import BrokerUnavailable, TopicMismatch
-from schemas.topics import MESSAGE_BYTES_MAX, TOPICS, Topic
+from schemas.header_names import take_any_header_name
+from schemas.topics import TOPICS, Topic
 
 REQUEST_TIMEOUT_MS = 10_000
 PROPAGATION_POLL_S = 0.05
 """How often to look whether a new topic is known yet."""
+
+take_any_header_name()
 
 
 class BrokerSettings(BaseSettings):
@@ -65,17 +67,6 @@ class BrokerSettings(BaseSettings):
         return arguments
 
 
-def producer(settings: BrokerSettings) -> AIOKafkaProducer:
-    """The one kind of producer: idempotent, acknowledged by all in-sync replicas, without lingering."""
-    return AIOKafkaProducer(
-        **settings.client(),
-        acks="all",
-        enable_idempotence=True,
-        linger_ms=0,
-        max_request_size=MESSAGE_BYTES_MAX + 131_072,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class TopicReport:
     """How a topic on the broker stands to its declaration; ``differences`` is empty where they agree."""
@@ -92,7 +83,7 @@ async def ensure_topics(
 
     Raises `BrokerUnavailable`, and `TopicMismatch` where a partition count differs (keys would change partition).
     """
-    async with _admin(settings) as admin:
+    async with admin_client(settings) as admin:
         existing = await _described(admin)
         missing = [topic for topic in topics if create and topic.name not in existing]
         created = set()
@@ -111,7 +102,8 @@ async def ensure_topics(
 
 
 @asynccontextmanager
-async def _admin(settings: BrokerSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_client(settings: BrokerSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client for topics and groups. Raises `BrokerUnavailable` for whatever goes wrong with the broker."""
     admin = AIOKafkaAdminClient(**settings.client())
     try:
         await admin.start()

@@ -1,23 +1,31 @@
 """What the stages write to Kafka: events, statuses and dead letters, each acknowledged before its cause is."""
 
-import asyncio
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import asyncpg
 import structlog
-from aiokafka import AIOKafkaProducer
 from pydantic import TypeAdapter, ValidationError
 
 from db import dead_letters, processing
 from db.blobs import Blobs
+from db.generations import Standing
 from db.pool import Pool
 from schemas.errors import MillraceError
 from schemas.events import DocumentFailed, DocumentStatus, DocumentSubmitted, Event, Failure, Origin, TenantId
 from schemas.position import offset_of
-from schemas.topics import DEAD_LETTER, MESSAGE_BYTES_MAX, STATUS, SUBMITTED, Topic
+from schemas.producer import Producer
+from schemas.topics import (
+    DEAD_LETTER,
+    FIRST_GENERATION,
+    MESSAGE_BYTES_MAX,
+    STATUS,
+    SUBMITTED,
+    Topic,
+    of_generation,
+)
 from schemas.trace import trace_id
 from schemas.wire import encode
 from streams.record import Record
@@ -28,28 +36,34 @@ LETTERS_AT_ONCE = 100
 
 
 class Outbox:
-    """The producer of a worker. Every method returns once the broker has acknowledged what was sent."""
+    """What the stages of a generation send by. Every method returns once the broker has acknowledged what was sent.
 
-    def __init__(self, producer: AIOKafkaProducer, pool: Pool, blobs: Blobs) -> None:
+    Only of the live generation others hear, by statuses and letters.
+    """
+
+    def __init__(self, producer: Producer, pool: Pool, blobs: Blobs, generation: int = FIRST_GENERATION) -> None:
         self._producer = producer
         self._pool = pool
         self._blobs = blobs
+        self.generation = generation
+        self.standing = Standing(pool, generation)
+
+    def of(self, pool: Pool, generation: int) -> Self:
+        """The outbox of another generation, which ``pool`` leads to."""
+        return type(self)(self._producer, pool, self._blobs, generation)
 
     async def emit(self, topic: Topic, cause: Record, events: Iterable[tuple[Event, bytes | None]]) -> None:
         """Send events in order, each with the raw bytes behind its body if it has any.
 
         They keep the partition of what caused them, so that a document's order holds from stage to stage.
         """
-        sent = []
-        for event, binary in events:
-            key, value, headers = encode(event, binary=binary, traceparent=cause.traceparent)
-            sent.append(
-                await self._producer.send(topic.name, value, key=key, headers=headers, partition=cause.partition)
-            )
-        await asyncio.gather(*sent)
+        records = (encode(event, binary=binary, traceparent=cause.traceparent) for event, binary in events)
+        await self._producer.send(of_generation(topic, self.generation), records, cause.partition)
 
     async def publish_status(self, cause: Record, *statuses: DocumentStatus) -> None:
         """Tell the consumers of the status topic, and the log."""
+        if not await self.standing.speaks():
+            return
         for status in statuses:
             log.info(
                 status.state.value,
@@ -67,10 +81,8 @@ class Outbox:
             await self.publish_status(cause, status)
 
     async def resend(self, record: Record, partition: int) -> None:
-        """Put a record as it is onto another partition of its topic."""
-        await self._producer.send_and_wait(
-            record.topic, record.value, key=record.key, headers=list(record.headers), partition=partition
-        )
+        """Put a record as it is onto another partition of the first topic."""
+        await self._producer.send(SUBMITTED, [(record.key, record.value, record.headers)], partition)
 
     async def note_attempt(self, record: Record, revision: int, attempt: int) -> None:
         """Store how often a document was tried so far."""
@@ -108,15 +120,14 @@ class Outbox:
 
         A process that ends in between sends one again: its ``error_letter`` is the same.
         """
+        if not await self.standing.speaks():
+            return 0
         async with self._pool.acquire() as connection, connection.transaction():
             rows = await dead_letters.unpublished(connection, LETTERS_AT_ONCE)
             for row in rows:
-                await self._producer.send_and_wait(
-                    DEAD_LETTER.name,
-                    row["value"],
-                    key=row["key"],
-                    headers=[*dead_letters.headers_of(row), *_reason(row)],
-                    partition=row["partition"] % DEAD_LETTER.partitions,
+                headers = [*dead_letters.headers_of(row), *_reason(row)]
+                await self._producer.send(
+                    DEAD_LETTER, [(row["key"], row["value"], headers)], row["partition"] % DEAD_LETTER.partitions
                 )
                 await dead_letters.published(connection, row["tenant_id"], row["letter_id"])
         return len(rows)

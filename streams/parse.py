@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 from aiokafka.partitioner import murmur2
 
 from db import blob_uses, documents, processing
 from db.blobs import Blobs
+from db.errors import BlobMissing
 from db.pool import Pool
 from schemas.errors import InvalidEvent, MillraceError
 from schemas.events import (
@@ -34,6 +36,7 @@ from schemas.topics import CHUNKED, SUBMITTED
 from schemas.wire import decode
 from streams.outbox import Outbox, failed_event, failure_of
 from streams.parser import Parsed, Parser
+from streams.precedent import Cancelled, Precedent, Superseded, ended
 from streams.record import Record
 from streams.stage import Stage
 
@@ -59,18 +62,6 @@ class OtherContent(MillraceError):
     type = "other-content"
 
 
-class Cancelled(MillraceError):
-    """It was cancelled before it was done."""
-
-    type = "cancelled"
-
-
-class Superseded(MillraceError):
-    """Something newer was submitted meanwhile."""
-
-    type = "superseded"
-
-
 class NothingToResubmit(MillraceError):
     """The document has no content that could be submitted again."""
 
@@ -88,6 +79,7 @@ class ParseStage(Stage):
         self._parser = parser
         self._pool = pool
         self._blobs = blobs
+        self._precedent = Precedent(pool, outbox.standing)
         self._parsing: dict[bytes | None, tuple[int, asyncio.Future[Parsed]]] = {}
         self._foreseen: set[tuple[int, int]] = set()
         """Partition and position of what was foreseen here; what comes from another worker is foreseen again."""
@@ -102,6 +94,8 @@ class ParseStage(Stage):
             return
         if (record.partition, record.position) in self._foreseen:
             return
+        if await self._precedent.binds(event, record.position):
+            return  # in a rebuild it comes too early, and would end what was done long before
         failure = failure_of(Cancelled(), self.name, 1)
         async with self._pool.acquire() as connection, connection.transaction():
             await documents.cancel(connection, event.tenant_id, event.document_id, record.position)
@@ -130,19 +124,21 @@ class ParseStage(Stage):
         event = _read(record)
         if (partition := partition_of(event.key())) != record.partition:
             # Clients differ in their partitioners (librdkafka's default is not Java's); order needs one place per key.
-            await self.outbox.resend(record, partition)
+            if not await self._precedent.passed(record):
+                await self.outbox.resend(record, partition)
             return
+        settled = await self._precedent.of(event, record.position)
         ids = {"tenant_id": event.tenant_id, "document_id": event.document_id, "origin": record.origin}
         match event:
             case DocumentSubmitted():
-                await self._parse(record, event)
+                await self._parse(record, event, settled)
             case DocumentResubmitted():
                 try:
-                    submission = await self._submission_of(record, event)
+                    submission = await self._submission_of(record, event, settled)
                 except (Superseded, NothingToResubmit) as error:
                     await self._drop(record, event, error)
                 else:
-                    await self._parse(record, submission)
+                    await self._parse(record, submission, settled)
             case DocumentDeleted():
                 await self.outbox.report(record, _status(record, event, State.RECEIVED))
                 await self.outbox.emit(CHUNKED, record, [(DocumentForgotten.model_validate(ids), None)])
@@ -166,8 +162,12 @@ class ParseStage(Stage):
         """Let the document's status say how often it was tried."""
         await self.outbox.note_attempt(record, record.position, attempt)
 
-    async def _submission_of(self, record: Record, event: DocumentResubmitted) -> DocumentSubmitted:
+    async def _submission_of(
+        self, record: Record, event: DocumentResubmitted, settled: asyncpg.Record | None
+    ) -> DocumentSubmitted:
         """What is to be submitted once more. Raises `Superseded` or `NothingToResubmit`."""
+        if settled and settled["submission"]:
+            return DocumentSubmitted.model_validate(settled["submission"])
         newest = await processing.newest_before(self._pool, event.tenant_id, event.document_id, record.position)
         if newest is None:
             raise NothingToResubmit
@@ -191,17 +191,23 @@ class ParseStage(Stage):
     async def _is_wanted(self, record: Record, event: Written) -> bool:
         return await processing.is_wanted(self._pool, event.tenant_id, event.document_id, record.position)
 
-    async def _parse(self, record: Record, event: DocumentSubmitted) -> None:
+    async def _parse(self, record: Record, event: DocumentSubmitted, settled: asyncpg.Record | None) -> None:
         await self.outbox.report(record, _status(record, event, State.PARSING))
-        content = await self._keep_content(record, event)
+        end = ended(settled)
+        content = await self._keep_content(record, event, is_read=end is None)
         parsed, text_key = None, None
-        if await self._is_wanted(record, event):
-            async with self._file(content) as path:
-                parsed = await self._parsed(record, path, event.media_type)
+        if end is None and await self._is_wanted(record, event):
+            try:
+                async with self._file(content) as path:
+                    parsed = await self._parsed(record, path, event.media_type)
+            except BlobMissing:
+                # The generation that this one follows may have gone on, and have had the content deleted.
+                if (end := ended(await self._precedent.of(event, record.position))) is None:
+                    raise
         if parsed:
             text_key = await self._keep_text(record, event, parsed.text)
         if parsed is None or text_key is None or not await self._is_wanted(record, event):
-            await self._drop(record, event, Cancelled())
+            await self._drop(record, event, end or Cancelled())
             return
         attributes = DocumentAttributes.model_validate(event.model_dump(include=set(DocumentAttributes.model_fields)))
         document = ExtractedDocument(
@@ -236,8 +242,10 @@ class ParseStage(Stage):
             ),
         )
 
-    async def _keep_content(self, record: Record, event: DocumentSubmitted) -> BlobContent:
+    async def _keep_content(self, record: Record, event: DocumentSubmitted, *, is_read: bool) -> BlobContent:
         """Have the content in the object store, note that it is needed, and keep the submission for another attempt.
+
+        ``is_read``: that it is going to be read; else what is not there any more does not come back.
 
         Raises `ForeignContent`.
         """
@@ -253,7 +261,7 @@ class ParseStage(Stage):
         await processing.keep_submission(self._pool, record.position, submission)
         if not content.key.startswith(f"{event.tenant_id}/"):
             raise ForeignContent(content.key)
-        await self._keep_blob(record, event, content.key, inline, derived=False)
+        await self._keep_blob(record, event, content.key, inline if is_read else None, derived=False)
         return content
 
     async def _keep_text(self, record: Record, event: DocumentSubmitted, text: str) -> str | None:

@@ -4,18 +4,27 @@ import asyncio
 import ctypes
 import multiprocessing
 import os
+import re
 import signal
 import sys
+import tempfile
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import structlog
 from pebble import ProcessExpired, ProcessPool
 
 from engine.chunk import ChunkSettings, chunk
+from engine.errors import TooManyChunks
 from engine.parse import ParseLimits, parse
 from schemas.errors import MillraceError
 from schemas.events import Chunk
+from streams.confine import confine
 from streams.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -25,56 +34,107 @@ TASKS_PER_PROCESS = 200
 """A parser process is replaced after so many documents, which gives back what native libraries may have leaked."""
 
 
+LAST_WORDS_BYTES_MAX = 2_000
+"""Of what a process wrote before it ended; the panic of a library, or the end of a traceback, is shorter."""
+# How Rust, C++ and Python say that an allocation failed; pdfium aborts without a word, which nothing else does.
+_OUT_OF_MEMORY = re.compile(r"memory allocation of \d+ bytes failed|bad_alloc|MemoryError")
+
+
+ENDED = (ProcessExpired, BrokenProcessPool)
+"""How pebble says that the process at work ended, or all of them at once."""
+
+
 class ParserCrashed(MillraceError):
     """The parser died or ran out of time on this document."""
 
     type = "parser-crashed"
 
 
+class ParserOutOfMemory(MillraceError):
+    """The parser needs more memory for this document than it may have."""
+
+    type = "parser-out-of-memory"
+    hint = "Split the document, or raise MILLRACE_WORKER_PARSE_MEMORY_MB."
+
+
 class Parser:
     """Processes of their own for parsing: it is CPU-bound, native, and fed with files that nobody vouches for."""
 
     def __init__(self, settings: WorkerSettings, limits: ParseLimits, chunking: ChunkSettings) -> None:
-        self._timeout_s = settings.parse_timeout_s
+        self._settings = settings
         self._limits = limits
         self._chunking = chunking
-        self._pool = ProcessPool(
-            max_workers=settings.parse_processes,
+        self._last_words = tempfile.TemporaryDirectory(prefix="millrace-parser-")
+        self._stopping: set[asyncio.Task[None]] = set()
+        self._pool = self._start()
+
+    async def parse(self, path: Path, media_type: str) -> "Parsed":
+        """Parse and chunk a file; whoever cancels this ends the process that is at it.
+
+        Raises what `engine.parse` raises, `ParserOutOfMemory` and `ParserCrashed`.
+        """
+        ended: Exception | None = None
+        # Somebody may have ended the process for reasons of their own; twice, and it is the document.
+        for _ in range(2):
+            try:
+                return await self._try(path, media_type)
+            except ENDED as error:
+                ended = error
+                last_words = self._last_words_of(error)
+                log.warning("parser ended", error=repr(error), exitcode=_exitcode(error), last_words=last_words)
+                if _OUT_OF_MEMORY.search(last_words) or (_exitcode(error) == -signal.SIGABRT and not last_words):
+                    raise ParserOutOfMemory(self._memory()) from error
+        raise ParserCrashed(f"Its process ended with {_exitcode(ended)}.") from ended
+
+    async def _try(self, path: Path, media_type: str) -> "Parsed":
+        timeout_s = self._settings.parse_timeout_s
+        try:
+            if not self._pool.active:  # Broken: the pool cannot bear that all its idle processes are ended.
+                self._replace_pool()
+            future = self._pool.schedule(
+                parse_and_chunk, (path, media_type, self._limits, self._chunking), timeout=timeout_s
+            )
+            return await asyncio.wrap_future(future)
+        except TimeoutError:
+            raise ParserCrashed(f"It took more than {timeout_s:g} s.") from None
+        except MemoryError:
+            raise ParserOutOfMemory(self._memory()) from None
+
+    def _start(self) -> ProcessPool:
+        pool = ProcessPool(
+            max_workers=self._settings.parse_processes,
             max_tasks=TASKS_PER_PROCESS,
             # A fork would copy the threads' locks of this process in whatever state they are.
             context=multiprocessing.get_context("spawn"),
-            initializer=end_with_worker,
-            initargs=(os.getpid(),),
+            initializer=begin,
+            initargs=(os.getpid(), Path(self._last_words.name), self._settings.parse_memory_mb * 2**20),
         )
-        for _ in range(settings.parse_processes):
+        for _ in range(self._settings.parse_processes):
             # They start now, not when the first document waits: that takes seconds.
-            self._pool.schedule(warm_up)
+            pool.schedule(warm_up).add_done_callback(_warn)
+        return pool
 
-    async def parse(self, path: Path, media_type: str) -> "Parsed":
-        """Parse and chunk a file. Raises what `engine.parse` raises, and `ParserCrashed`."""
-        try:
-            return await self._try(path, media_type)
-        except ProcessExpired as first:
-            # Somebody may have ended the process for reasons of their own; twice, and it is the document.
-            log.warning("parser ended", exitcode=first.exitcode)
-        try:
-            return await self._try(path, media_type)
-        except ProcessExpired as error:
-            raise ParserCrashed(f"Its process ended with {error.exitcode}.") from error
+    def _replace_pool(self) -> None:
+        broken, self._pool = self._pool, self._start()
+        task = asyncio.create_task(asyncio.to_thread(_end, broken))
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
 
-    async def _try(self, path: Path, media_type: str) -> "Parsed":
-        future = self._pool.schedule(
-            parse_and_chunk, (path, media_type, self._limits, self._chunking), timeout=self._timeout_s
-        )
+    def _last_words_of(self, ended: Exception) -> str:
         try:
-            return await asyncio.wrap_future(future)
-        except TimeoutError:
-            raise ParserCrashed(f"It took more than {self._timeout_s:g} s.") from None
+            said = (Path(self._last_words.name) / f"{getattr(ended, 'pid', None)}").read_bytes()
+        except FileNotFoundError:
+            return ""
+        return said[-LAST_WORDS_BYTES_MAX:].decode(errors="replace")
+
+    def _memory(self) -> str:
+        return f"At most {self._settings.parse_memory_mb} MB."
 
     async def close(self) -> None:
         """End the processes."""
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        await asyncio.to_thread(self._pool.join)
+        await asyncio.to_thread(_end, self._pool)
+        await asyncio.gather(*self._stopping)
+        self._last_words.cleanup()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +147,25 @@ class Parsed:
     chunks: list[Chunk]
 
 
+def begin(worker_pid: int, last_words: Path, memory_bytes_max: int) -> None:
+    """What a parser's process does first: it ties its life to the worker's, and gives up what it does not need."""
+    global _refused  # noqa: PLW0603 - an initializer's result reaches nobody; `warm_up` carries it out
+    end_with_worker(worker_pid)
+    # What libraries print is no business of the worker's own output, and the worker wants to read it.
+    own = last_words / f"{os.getpid()}"
+    file = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    Finalize(None, own.unlink, kwargs={"missing_ok": True}, exitpriority=0)  # nothing to tell where it ends in order
+    for standard in (1, 2):
+        os.dup2(file, standard)
+    os.close(file)
+    _refused = confine(memory_bytes_max)
+
+
+_refused: str | None = None
+
+
 def end_with_worker(worker_pid: int) -> None:
-    """What a parser's process does first: on Linux, have itself killed when the worker ends, kill -9 included.
+    """On Linux, have this process killed when the worker ends, kill -9 included.
 
     Elsewhere it ends after the file it is at. Linux watches the thread that started the process: the pool starts its
     processes from the event loop's thread and from its own, and both live as long as the pool.
@@ -102,8 +179,32 @@ def end_with_worker(worker_pid: int) -> None:
 def parse_and_chunk(path: Path, media_type: str, limits: ParseLimits, chunking: ChunkSettings) -> Parsed:
     """What runs in the parser's process."""
     document = parse(path, media_type, limits)
-    return Parsed(document.text, document.title, len(document.pages) or None, list(chunk(document, chunking)))
+    chunks = list(islice(chunk(document, chunking), limits.chunks_max + 1))
+    if len(chunks) > limits.chunks_max:
+        raise TooManyChunks(f"More than {limits.chunks_max}.")
+    return Parsed(document.text, document.title, len(document.pages) or None, chunks)
 
 
-def warm_up() -> None:
-    """Nothing; by being called it has this module and all that it needs imported in the parser's process."""
+def warm_up() -> str | None:
+    """What `confine` could not do. By being called it has all that this module needs imported in the process."""
+    return _refused
+
+
+@cache
+def _warn_of(refused: str) -> None:
+    log.warning("parser processes are not cut off from the network", reason=refused)
+
+
+def _warn(warmed_up: "Future[str | None]") -> None:
+    if not warmed_up.cancelled() and not warmed_up.exception() and (refused := warmed_up.result()):
+        _warn_of(refused)
+
+
+def _exitcode(ended: Exception | None) -> int:
+    """How the process ended, or 1 where pebble only says that all of them did."""
+    return int(getattr(ended, "exitcode", 1))
+
+
+def _end(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()

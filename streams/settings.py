@@ -11,6 +11,11 @@ class WorkerSettings(BaseSettings):
 
     parse_processes: int = Field(default=2, ge=1, description="Processes that parse documents, per parse worker.")
     parse_timeout_s: float = Field(default=300, gt=0, description="Seconds that parsing one document may take.")
+    parse_memory_mb: int = Field(
+        default=1_024,
+        ge=256,
+        description="Megabytes that a parser process may allocate; the longest text takes 250, and in emoji 800.",
+    )
     attempts_max: int = Field(
         default=60,
         ge=1,

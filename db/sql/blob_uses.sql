@@ -30,7 +30,8 @@ WHERE tenant_id = :tenant_id AND blob_key = :blob_key AND document_id = :documen
 -- Blobs whose uses have all ended; of one document, or of all.
 SELECT DISTINCT b.tenant_id, b.blob_key
 FROM blob_uses b
-WHERE b.ended AND (:tenant_id::text IS NULL OR (b.tenant_id = :tenant_id AND b.document_id = :document_id))
+WHERE b.ended AND (b.derived OR NOT :derived_only)
+  AND (:tenant_id::text IS NULL OR (b.tenant_id = :tenant_id AND b.document_id = :document_id))
   AND NOT EXISTS (
       SELECT FROM blob_uses other
       WHERE other.tenant_id = b.tenant_id AND other.blob_key = b.blob_key AND NOT other.ended

@@ -34,7 +34,7 @@ def up() -> None:
     from millrace import demo as demonstration
     from millrace.stack import running
 
-    _stop_like_ctrl_c()
+    stop_like_ctrl_c()
     with suppress(KeyboardInterrupt), running(_say) as stack:
         console.print(demonstration.urls(stack.url))
         for _ in stack.watch():
@@ -46,7 +46,7 @@ def demo() -> None:
     from millrace import demo as demonstration
     from millrace.stack import running
 
-    _stop_like_ctrl_c()
+    stop_like_ctrl_c()
     with suppress(KeyboardInterrupt), running(_say) as stack:
         asyncio.run(demonstration.run(stack.url, console))
         console.print(demonstration.urls(stack.url))
@@ -92,16 +92,10 @@ def gateway() -> None:
 
 def migrate() -> None:
     """Bring the database's tables up to date."""
-    from db.migrate import migrate as migrate_tables
-    from db.migrate import prepare
     from db.pool import DatabaseSettings
-    from engine.embed import EmbedderSettings
-    from engine.embedders import create_embedder
+    from millrace.tables import bring_up_to_date
 
-    database = DatabaseSettings()
-    applied = migrate_tables(database)
-    embedder = create_embedder(EmbedderSettings())
-    asyncio.run(prepare(database, embedder.name, embedder.dimensions))
+    applied = bring_up_to_date(DatabaseSettings())
     console.print(f"applied: {', '.join(applied)}" if applied else "nothing to do")
 
 
@@ -149,7 +143,7 @@ def _say(line: str) -> None:
     console.print(f"[dim]millrace[/] {line}", highlight=False)
 
 
-def _stop_like_ctrl_c() -> None:
+def stop_like_ctrl_c() -> None:
     """Let a SIGTERM end the command in order, as Ctrl-C does; a shell's background job would ignore the latter."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""A real Kafka on this machine: one KRaft node that is broker and controller, on the jars that Maven resolved."""
+"""A real Kafka on this machine: a KRaft node, broker and controller in one, alone or with others."""
 
 import base64
 import shutil
@@ -6,6 +6,8 @@ import socket
 import struct
 import subprocess
 import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from millrace.local.home import Home
@@ -18,7 +20,6 @@ from schemas.errors import MillraceError
 
 LOG4J = Path(__file__).with_name("log4j2.xml")
 JAVA_OPTIONS = (
-    "-Xmx512m",
     "-XX:+ExitOnOutOfMemoryError",
     # Small and soon there: the first compiler alone halves the processor time of a start, which is most of what a
     # laptop's or a test's broker ever takes.
@@ -27,17 +28,10 @@ JAVA_OPTIONS = (
 )
 SETTINGS = {
     "process.roles": "broker,controller",
-    "node.id": 1,
     "controller.listener.names": "CONTROLLER",
     "auto.create.topics.enable": "false",
     # A batch of a few hundred chunks with their vectors; Kafka's own default is 1 MiB.
     "message.max.bytes": 8 << 20,
-    # One broker keeps one copy of everything.
-    "offsets.topic.replication.factor": 1,
-    "transaction.state.log.replication.factor": 1,
-    "transaction.state.log.min.isr": 1,
-    "share.coordinator.state.topic.replication.factor": 1,
-    "share.coordinator.state.topic.min.isr": 1,
     # The defaults of 50 each make the first consumer wait while they are created.
     "offsets.topic.num.partitions": 4,
     "transaction.state.log.num.partitions": 4,
@@ -52,6 +46,29 @@ SETTINGS = {
     "num.io.threads": 4,
     "log.cleaner.dedupe.buffer.size": 16 << 20,
 }
+# A follower that hears nothing leaves the in-sync replicas and asks another leader in seconds; by default in 30.
+FOLLOWER_SETTINGS = {"replica.lag.time.max.ms": 4000, "replica.socket.timeout.ms": 3000}
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A broker's place in a cluster of several. All ports are on this machine.
+
+    ``controller_ports`` are those of all members, by node id. Clients are told ``client_port``, and the other brokers
+    ``peer_port``, to reach this broker: proxies, if they are not its own. It listens to its peers on ``listen_port``.
+    """
+
+    node_id: int
+    cluster_id: str
+    controller_ports: Mapping[int, int]
+    client_port: int
+    peer_port: int
+    listen_port: int
+
+
+def new_cluster_id() -> str:
+    """As Kafka makes them."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 class KafkaNotFormatted(MillraceError):
@@ -63,6 +80,9 @@ class KafkaNotFormatted(MillraceError):
 class LocalKafka(LocalServer):
     """One broker on ``home.kafka``. ``java`` is the Java to run it on, if not the one of ``find_java()``.
 
+    With a ``seat`` it is one of several, each on a home and a fixed port of its own: start them together, since each
+    waits for a majority. They keep three copies of everything, two of which must have a record to acknowledge it.
+
     A record is acknowledged once the operating system has it, as Kafka always does: a killed broker loses nothing.
     ``start`` raises ``NoJava``, ``NoMaven``, ``JarsNotResolved`` and ``KafkaNotFormatted`` too.
     """
@@ -72,9 +92,19 @@ class LocalKafka(LocalServer):
     start_deadline_s = 120.0
     stop_deadline_s = 30.0
 
-    def __init__(self, home: Home, port: int | None = None, *, java: Path | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        port: int | None = None,
+        *,
+        java: Path | None = None,
+        seat: Seat | None = None,
+        heap_mib: int = 512,
+    ) -> None:
         super().__init__(home, port)
         self._java = java
+        self._seat = seat
+        self._heap_mib = heap_mib
         self._data = home.kafka / "data"
         self._command: list[str] = []
 
@@ -91,7 +121,7 @@ class LocalKafka(LocalServer):
     def _prepare(self) -> None:
         java = self._java or find_java()
         jars = resolve_jars(self.home.kafka_libs, java)
-        options = [*JAVA_OPTIONS, f"-Dlog4j2.configurationFile={LOG4J.as_uri()}"]
+        options = [f"-Xmx{self._heap_mib}m", *JAVA_OPTIONS, f"-Dlog4j2.configurationFile={LOG4J.as_uri()}"]
         self._command = [str(java), *options, "-cp", f"{jars}/*"]
         if not self._data.exists():
             self._format()
@@ -101,7 +131,7 @@ class LocalKafka(LocalServer):
         unfinished = self.folder / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         properties = self._write_properties(unfinished)
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster_id = self._seat.cluster_id if self._seat else new_cluster_id()
         made = subprocess.run(  # noqa: S603 - our own command
             [
                 *self._command,
@@ -125,18 +155,13 @@ class LocalKafka(LocalServer):
         )
 
     def _write_properties(self, data: Path) -> Path:
-        controller = f"{HOST}:{free_port()}"
-        settings = {
-            **SETTINGS,
-            "listeners": f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://{controller}",
-            "controller.quorum.voters": f"1@{controller}",
-            "log.dirs": data,
-        }
+        place = _member(self._seat, self.port) if self._seat else _alone(self.port)
+        settings = {**SETTINGS, **place, "log.dirs": data}
         path = self.folder / "server.properties"
         path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         return path
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Does it name a broker when asked for metadata of no topic?"""
         request = struct.pack(">hhihi", 3, 1, 0, -1, 0)  # Metadata, version 1, correlation 0, no client id, no topics
         try:
@@ -146,3 +171,46 @@ class LocalKafka(LocalServer):
         except OSError:
             return False
         return len(answer) == 12 and struct.unpack(">iii", answer)[2] > 0  # size, correlation, number of brokers
+
+
+def _alone(port: int) -> dict[str, object]:
+    controller = f"{HOST}:{free_port()}"
+    return {
+        "node.id": 1,
+        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{controller}",
+        "controller.quorum.voters": f"1@{controller}",
+        **_copies(1, in_sync=1),
+    }
+
+
+def _member(seat: Seat, port: int) -> dict[str, object]:
+    controllers = {node: f"{HOST}:{each}" for node, each in seat.controller_ports.items()}
+    listeners = {
+        "CLIENTS": f"{HOST}:{port}",
+        "PEERS": f"{HOST}:{seat.listen_port}",
+        "CONTROLLER": controllers[seat.node_id],
+    }
+    return {
+        "node.id": seat.node_id,
+        "listeners": ",".join(f"{name}://{address}" for name, address in listeners.items()),
+        "advertised.listeners": f"CLIENTS://{HOST}:{seat.client_port},PEERS://{HOST}:{seat.peer_port}",
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listeners),
+        "inter.broker.listener.name": "PEERS",
+        "controller.quorum.voters": ",".join(f"{node}@{address}" for node, address in controllers.items()),
+        "default.replication.factor": 3,
+        "min.insync.replicas": 2,
+        **_copies(3, in_sync=2),
+        **FOLLOWER_SETTINGS,
+    }
+
+
+def _copies(copies: int, *, in_sync: int) -> dict[str, object]:
+    """How many copies of Kafka's own topics there are, and how many must have a record to acknowledge it."""
+    return {
+        "offsets.topic.replication.factor": copies,
+        **{
+            f"{topic}.{name}": value
+            for topic in ("transaction.state.log", "share.coordinator.state.topic")
+            for name, value in (("replication.factor", copies), ("min.isr", in_sync))
+        },
+    }

@@ -121,7 +121,8 @@ class LocalPostgres(LocalServer):
             death_signal=signal.SIGQUIT,  # Immediate: it takes its backends with it, and recovers at the next start.
         )
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Does it let somebody in?"""
         try:
             psycopg.connect(self.dsn, connect_timeout=5).close()
         except psycopg.OperationalError:

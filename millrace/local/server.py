@@ -42,7 +42,7 @@ class LocalServer(ABC):
         """Start the process on ``self.port``."""
 
     @abstractmethod
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Does it answer a real request?"""
 
     @property
@@ -67,25 +67,25 @@ class LocalServer(ABC):
             if self._has_fixed_port:
                 require_free_port(self.port, self.title)
             self._prepare()
-            self._child = self._start_process(lock.descriptor)
+            self._start_process(lock.descriptor)
         except BaseException:
             self.kill()
             raise
         return self
 
-    def _start_process(self, lock_descriptor: int) -> Child:
+    def _start_process(self, lock_descriptor: int) -> None:
         for _ in range(PORT_ATTEMPTS):
             if not self._has_fixed_port:
                 self.port = free_port()
-            child = self._spawn(lock_descriptor)
+            self._child = child = self._spawn(lock_descriptor)
             try:
-                child.wait_until(self._is_ready, deadline_s=self.start_deadline_s)
+                child.wait_until(self.is_ready, deadline_s=self.start_deadline_s)
             except BaseException as error:
                 child.kill()
                 if not (isinstance(error, ProcessFailed) and ADDRESS_IN_USE in child.log_tail()):
                     raise
             else:
-                return child
+                return
         raise port_in_use(self.port, self.title)
 
     def stop(self) -> None:

@@ -4,10 +4,9 @@ Kafka delivers in the order in which it was written, and again from the committe
 fell asleep handles what it had, late. Which of that happens when cannot be asked of a broker, but of this log.
 """
 
-import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from schemas.events import (
     State,
     TextContent,
 )
+from schemas.producer import Outgoing
 from schemas.topics import CHUNKED, EMBEDDED, SUBMITTED, Topic
 from schemas.wire import encode
 from streams.embed import EmbedStage
@@ -52,19 +52,13 @@ class Log:
     def __init__(self) -> None:
         self.records: dict[str, list[Record]] = defaultdict(list)
 
-    async def send(
-        self, topic: str, value: bytes | None, *, key: bytes | None, headers: Any, partition: int
-    ) -> "asyncio.Future[None]":
-        """Append a record, and acknowledge it."""
-        offset = len(self.records[topic])
-        self.records[topic].append(Record(topic, partition, offset, 0, key, value, tuple(headers), 1_700_000_000_000))
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
-
-    async def send_and_wait(self, topic: str, value: bytes | None, **arguments: Any) -> None:
-        """The same."""
-        await self.send(topic, value, **arguments)
+    async def send(self, topic: Topic, records: Iterable[Outgoing], partition: int | None = None) -> None:
+        """Append records, and acknowledge them."""
+        for key, value, headers in records:
+            offset = len(self.records[topic.name])
+            self.records[topic.name].append(
+                Record(topic.name, partition or 0, offset, 0, key, value, tuple(headers), 1_700_000_000_000)
+            )
 
 
 class Here:
@@ -92,7 +86,7 @@ class Flow:
         self.log = Log()
         self._pool = pool
         self._blobs = Blobs(BlobSettings())
-        outbox = Outbox(self.log, pool, self._blobs)
+        outbox = Outbox(self.log, pool, self._blobs)  # type: ignore[arg-type]
         self.stages: Mapping[str, Stage] = {
             "parse": ParseStage(outbox, 1, Here(), pool, self._blobs),  # type: ignore[arg-type]
             "embed": EmbedStage(outbox, 1, EMBEDDER, pool),
@@ -127,8 +121,7 @@ class Flow:
         return await self._write(DocumentResubmitted(tenant_id=self.tenant, document_id=NAME))
 
     async def _write(self, event: Event) -> int:
-        key, value, headers = encode(event)
-        await self.log.send(SUBMITTED.name, value, key=key, headers=headers, partition=partition_of(key))
+        await self.log.send(SUBMITTED, [encode(event)], partition_of(event.key()))
         return self.records("parse")[-1].position
 
     async def receive(self, revision: int) -> None:

@@ -1,22 +1,26 @@
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from millrace.local import Home, LocalKafka
 from millrace.local.java import BUNDLED_JAVA
+from millrace.local.kafka import Seat, new_cluster_id
 from millrace.local.lock import AlreadyRunning
-from millrace.local.ports import HOST, PortInUse
+from millrace.local.ports import HOST, PortInUse, free_port
+from tests.local.conftest import LIBS
 
 TOPIC = "kept"
 
 
-async def create_topic(kafka: LocalKafka) -> None:
+async def create_topic(kafka: LocalKafka, copies: int = 1) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     await admin.start()
-    await admin.create_topics([NewTopic(TOPIC, num_partitions=1, replication_factor=1)])
+    await admin.create_topics([NewTopic(TOPIC, num_partitions=1, replication_factor=copies)])
     await admin.close()
 
 
@@ -25,6 +29,15 @@ async def send(kafka: LocalKafka, value: bytes) -> None:
         bootstrap_servers=kafka.bootstrap_servers, acks="all", enable_idempotence=True, max_request_size=4 << 20
     ) as producer:
         await producer.send_and_wait(TOPIC, value)
+
+
+async def config(kafka: LocalKafka, name: str) -> str:
+    """A setting of the topic, as the broker has it."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, TOPIC)])
+    await admin.close()
+    return next(str(entry[1]) for resource in answer.resources for entry in resource[4] if entry[0] == name)
 
 
 async def read(kafka: LocalKafka, count: int) -> list[bytes]:
@@ -81,3 +94,28 @@ def test_a_port_in_use_is_said_and_the_folder_left_free(home: Home) -> None:
         for _ in range(2):
             with pytest.raises(PortInUse, match=f"Kafka needs 127.0.0.1:{port}"):
                 local.start()
+
+
+async def test_a_cluster_of_three_keeps_what_was_acknowledged_when_one_is_killed(tmp_path: Path) -> None:
+    brokers = three_brokers(tmp_path)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(LocalKafka.start, brokers))
+    await create_topic(brokers[0], copies=3)
+    assert await config(brokers[0], "min.insync.replicas") == "2"
+    await send(brokers[0], b"to all three")
+    brokers[0].kill()
+    await send(brokers[1], b"to two of them")
+    assert await read(brokers[2], 2) == [b"to all three", b"to two of them"]
+    for broker in brokers[1:]:
+        broker.kill()
+
+
+def three_brokers(folder: Path) -> list[LocalKafka]:
+    cluster_id, controllers = new_cluster_id(), {number: free_port() for number in (1, 2, 3)}
+    brokers = []
+    for number in controllers:
+        port, peer_port = free_port(), free_port()
+        seat = Seat(number, cluster_id, controllers, client_port=port, peer_port=peer_port, listen_port=peer_port)
+        home = Home(folder / str(number), libs=LIBS)
+        brokers.append(LocalKafka(home, port, seat=seat, heap_mib=256))
+    return brokers

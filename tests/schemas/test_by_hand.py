@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 
-from schemas.broker import BrokerSettings, ensure_topics, producer
+from schemas.broker import BrokerSettings, ensure_topics
 from schemas.events import DocumentDeleted, DocumentStatus, DocumentSubmitted, TextContent
 from schemas.examples import EXAMPLES
 from schemas.topics import DAY_MS, DEAD_LETTER, STATUS, SUBMITTED, TOPICS, Topic
@@ -107,7 +107,7 @@ async def test_kcat_shows_the_reason_of_a_dead_letter(settings: BrokerSettings, 
 async def send(
     settings: BrokerSettings, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]
 ) -> None:
-    sender = producer(settings)
+    sender = AIOKafkaProducer(**settings.client())
     await sender.start()
     try:
         await sender.send_and_wait(topic, value, key=key, headers=headers)

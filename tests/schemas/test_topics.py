@@ -9,10 +9,11 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from millrace.local.ports import free_port
-from schemas.broker import BrokerSettings, ensure_topics, producer
+from schemas.broker import BrokerSettings, ensure_topics
 from schemas.errors import BrokerUnavailable, TopicMismatch
 from schemas.events import INLINE_TEXT_CHARS_MAX, DocumentSubmitted, TextContent
 from schemas.log import log_id
+from schemas.producer import Producer
 from schemas.topics import CHUNKED, STATUS, SUBMITTED, TOPICS, Topic
 from schemas.wire import encode
 
@@ -112,10 +113,10 @@ async def test_the_longest_inline_text_fits(settings: BrokerSettings, topics: li
     record = encode(
         DocumentSubmitted(tenant_id="acme", document_id="long", media_type="text/plain", content=TextContent(text=text))
     )
-    sender = producer(settings)
+    sender = Producer(settings)
     await sender.start()
     try:
-        placed = await sender.send_and_wait(submitted.name, key=record.key, value=record.value, headers=record.headers)
+        [placed] = await sender.send(submitted, [record])
     finally:
         await sender.stop()
     assert placed.offset == 0

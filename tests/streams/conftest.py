@@ -6,7 +6,8 @@ import pytest
 
 from db.blobs import Blobs, BlobSettings
 from db.pool import Pool
-from schemas.broker import BrokerSettings, producer
+from schemas.broker import BrokerSettings
+from schemas.producer import Producer
 from streams.outbox import Outbox
 from tests.db.conftest import pool
 
@@ -16,7 +17,7 @@ __all__ = ["outbox", "pool"]
 @pytest.fixture(scope="session")
 async def outbox(environment: dict[str, str], pool: Pool) -> AsyncIterator[Outbox]:
     """An outbox as a worker has it."""
-    kafka = producer(BrokerSettings())
+    kafka = Producer(BrokerSettings())
     await kafka.start()
     yield Outbox(kafka, pool, Blobs(BlobSettings()))
     await kafka.stop()

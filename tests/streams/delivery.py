@@ -7,8 +7,9 @@ from pathlib import Path
 
 from db.blobs import Blobs, BlobSettings
 from db.pool import DatabaseSettings, connect
-from schemas.broker import BrokerSettings, producer
+from schemas.broker import BrokerSettings
 from schemas.events import Failure
+from schemas.producer import Producer
 from schemas.topics import Topic
 from streams.app import create_app
 from streams.outbox import Outbox
@@ -31,7 +32,7 @@ class Noting(Stage):
 
     def __init__(self, outbox: Outbox, topic: Topic, notes: Path, hang_on: str) -> None:
         super().__init__(outbox, 1)
-        self.topic = topic  # type: ignore[misc]
+        self.topic = topic
         self._notes = notes
         self._hang_on = hang_on
 
@@ -58,7 +59,7 @@ async def main(topic_name: str, notes: str, hang_on: str) -> None:
     """Run until killed."""
     pool = await connect(DatabaseSettings())
     broker = BrokerSettings()
-    kafka = producer(broker)
+    kafka = Producer(broker)
     await kafka.start()
     stage = Noting(Outbox(kafka, pool, Blobs(BlobSettings())), topic_named(topic_name), Path(notes), hang_on)
     app = create_app(stage, 0, broker, WorkerSettings())

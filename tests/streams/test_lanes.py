@@ -22,6 +22,7 @@ from tests.streams.records import record
 
 BATCH_RECORDS_MAX = 4
 CONCURRENCY = 3
+MANY = 10_000
 
 Place = tuple[int, int]
 
@@ -251,10 +252,10 @@ async def test_what_is_done_behind_one_that_is_not_takes_no_memory(stage: Gated)
     tracemalloc.start()
     await many(range(2_000, 4_000))
     before = tracemalloc.get_traced_memory()[0]
-    await many(range(4_000, 20_000))
+    await many(range(4_000, 4_000 + MANY))
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert grown < 200_000, grown
+    assert grown < 40 * MANY, f"{grown / MANY:.0f} bytes for each record"
     await lanes.stop()
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
-from schemas.broker import BrokerSettings, producer
-from schemas.topics import Topic
+from schemas.broker import BrokerSettings
+from schemas.topics import MESSAGE_BYTES_MAX, Topic
 
 DEADLINE_S = 20
 
@@ -58,7 +58,7 @@ async def reading(topic: Topic) -> AsyncIterator[Reader]:
 @asynccontextmanager
 async def writing() -> AsyncIterator[AIOKafkaProducer]:
     """Open a producer."""
-    kafka = producer(BrokerSettings())
+    kafka = AIOKafkaProducer(**BrokerSettings().client(), max_request_size=2 * MESSAGE_BYTES_MAX)
     await kafka.start()
     try:
         yield kafka

@@ -1,0 +1,1 @@
+"""The checker's parts, by what they look at."""

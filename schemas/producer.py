@@ -1,0 +1,97 @@
+"""The one kind of producer: idempotent, acknowledged by all in-sync replicas, without lingering."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import BrokerResponseError, MessageSizeTooLargeError, ProducerFenced
+from aiokafka.structs import RecordMetadata
+
+from schemas.broker import BrokerSettings
+from schemas.topics import MESSAGE_BYTES_MAX, Topic
+
+log = structlog.get_logger()
+
+Headers = Sequence[tuple[str, bytes]]
+Outgoing = tuple[bytes | None, bytes | None, Headers]
+"""Key, value and headers."""
+
+RECORD_OVERHEAD_BYTES = 1_024
+"""Room for what a batch of one record has beside key, value and headers."""
+REJECTED = (BrokerResponseError, ProducerFenced)
+
+
+class Producer:
+    """Sends records and returns once the broker has acknowledged them.
+
+    aiokafka counts a batch also where the broker rejects it for good, and then every later one of its partition is
+    refused as out of order; so after a rejection this begins anew.
+    """
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._settings = settings
+        self._producer = self._made()
+        self._renewing = asyncio.Lock()
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Connect. Raises KafkaError."""
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Disconnect, once the broker has acknowledged what is on its way."""
+        await asyncio.gather(self._producer.stop(), *self._stopping)
+
+    async def send(
+        self, topic: Topic, records: Iterable[Outgoing], partition: int | None = None
+    ) -> list[RecordMetadata]:
+        """Send records in order, each to ``partition`` or else to that of its key, and say where they are.
+
+        A place whose offset is negative is unknown: the broker had the record already, from an attempt whose answer was
+        lost. Raises KafkaError; of it MessageSizeTooLargeError where a record does not fit into the topic.
+        """
+        producer = self._producer
+        sent = []
+        try:
+            for key, value, headers in records:
+                _require_fit(topic, key, value, headers)
+                sent.append(await producer.send(topic.name, value, key=key, headers=list(headers), partition=partition))
+        except Exception:
+            # Nothing of a call that has failed is still on its way, where what is sent next could overtake it.
+            await asyncio.gather(*sent, return_exceptions=True)
+            raise
+        places = await asyncio.gather(*sent, return_exceptions=True)
+        for place in places:
+            if isinstance(place, REJECTED):
+                await self._renew(producer)
+            if isinstance(place, BaseException):
+                raise place
+        return places
+
+    async def _renew(self, rejected: AIOKafkaProducer) -> None:
+        async with self._renewing:
+            if self._producer is not rejected:
+                return
+            log.warning("producer begins anew, since the broker rejected a record")
+            fresh = self._made()
+            await fresh.start()
+            self._producer = fresh
+        stopping = asyncio.create_task(rejected.stop())
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
+
+    def _made(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            **self._settings.client(),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            max_request_size=2 * MESSAGE_BYTES_MAX,  # each topic's own limit is looked at before
+        )
+
+
+def _require_fit(topic: Topic, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+    size_bytes = len(key or b"") + len(value or b"") + sum(len(name) + len(data or b"") for name, data in headers)
+    if size_bytes + RECORD_OVERHEAD_BYTES > topic.max_message_bytes:
+        raise MessageSizeTooLargeError(f"{size_bytes} bytes, where {topic.name} takes {topic.max_message_bytes}.")
