@@ -32,6 +32,12 @@ demo: setup ## Start everything, index the sample corpus, search it and ask abou
 test: setup ## Run all tests, on a real Kafka and a real Postgres
 	@$(VENV)/pytest
 
+FUZZ_SECONDS ?= 600
+
+.PHONY: fuzz
+fuzz: $(SYNCED) ## Shoot at the parser and the event decoder, for FUZZ_SECONDS (600) each
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(VENV)/pytest tests/fuzz
+
 .PHONY: compose-trial
 compose-trial: setup samples ## Try docker-compose.yml for real; needs a Docker engine
 	@deploy/trial
