@@ -30,6 +30,7 @@ from streams.settings import WorkerSettings
 log = structlog.get_logger()
 
 PR_SET_PDEATHSIG = 1
+STDOUT, STDERR = 1, 2
 TASKS_PER_PROCESS = 200
 """A parser process is replaced after so many documents, which gives back what native libraries may have leaked."""
 
@@ -155,7 +156,7 @@ def begin(worker_pid: int, last_words: Path, memory_bytes_max: int) -> None:
     own = last_words / f"{os.getpid()}"
     file = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     Finalize(None, own.unlink, kwargs={"missing_ok": True}, exitpriority=0)  # nothing to tell where it ends in order
-    for standard in (1, 2):
+    for standard in (STDOUT, STDERR):
         os.dup2(file, standard)
     os.close(file)
     _refused = confine(memory_bytes_max)
@@ -178,6 +179,7 @@ def end_with_worker(worker_pid: int) -> None:
 
 def parse_and_chunk(path: Path, media_type: str, limits: ParseLimits, chunking: ChunkSettings) -> Parsed:
     """What runs in the parser's process."""
+    os.ftruncate(STDERR, 0)  # the last words are about this document, and none before
     document = parse(path, media_type, limits)
     chunks = list(islice(chunk(document, chunking), limits.chunks_max + 1))
     if len(chunks) > limits.chunks_max:
