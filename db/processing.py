@@ -43,7 +43,7 @@ async def report(connection: "Connection | Pool", status: DocumentStatus) -> boo
 
 
 async def keep_submission(connection: "Connection | Pool", revision: int, submission: DocumentSubmitted) -> None:
-    """Note what was submitted; its content lies in the object store."""
+    """Note what was submitted; what was noted first stays."""
     await _queries.keep_submission(
         connection,
         tenant_id=submission.tenant_id,

@@ -71,9 +71,9 @@ class IndexStage(Stage):
         await self._tell(statuses)
 
     async def give_up(self, record: Record, failure: Failure) -> None:
-        """Record the failure, so that the revision's other batches are ignored; keep what is no event at all."""
+        """Record the failure, so that the revision's other batches are ignored; keep what is about no submission."""
         event = failed_event(record, failure)
-        if event is None or not _is_event(record):
+        if event is None or not _is_of_submission(record):
             await self.outbox.keep(record, failure)
         if event is None:
             return
@@ -256,9 +256,10 @@ def _read(record: Record) -> tuple[Embedded, memoryview]:
     return decode(EMBEDDED_KINDS, record.key, record.value, record.headers)
 
 
-def _is_event(record: Record) -> bool:
+def _is_of_submission(record: Record) -> bool:
+    """Whether a record is about something that was submitted: then its letter is written with the outcome."""
     try:
-        _read(record)
+        event, _ = _read(record)
     except MillraceError:
         return False
-    return True
+    return isinstance(event, DocumentEmbedded | DocumentFailed)

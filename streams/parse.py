@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -148,12 +148,19 @@ class ParseStage(Stage):
         self._foreseen.discard((record.partition, record.position))
 
     async def give_up(self, record: Record, failure: Failure) -> None:
-        """Send the failure down the line, so that it takes the place of the chunks; keep what is no event at all."""
-        try:
-            _read(record)
-        except InvalidEvent:
+        """Send the failure down the line, so that it takes the place of the chunks.
+
+        A submission's letter is written with its outcome; all else is kept here.
+        """
+        event = None
+        with suppress(InvalidEvent):
+            event = _read(record)
+        is_in_place = partition_of(record.key or b"") == record.partition
+        if isinstance(event, DocumentSubmitted) and is_in_place:
+            await processing.keep_submission(self._pool, record.position, event)
+        else:
             await self.outbox.keep(record, failure)
-        if partition_of(record.key or b"") != record.partition:
+        if not is_in_place:
             return  # order holds only where the key belongs, and so does what is said of its document
         if failed := failed_event(record, failure, record.origin):
             await self.outbox.emit(CHUNKED, record, [(failed, None)])

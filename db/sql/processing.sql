@@ -20,9 +20,14 @@ WHERE p.state = ANY(:earlier::text[]) OR (p.state = :state AND p.chunks_done < e
 RETURNING true;
 
 -- name: keep_submission!
--- Note what was submitted, once it is known where its content lies.
-UPDATE document_processing SET submission = :submission
-WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision;
+-- Note what was submitted, with where its content lies if that was known once; nothing of what is forgotten already.
+INSERT INTO document_processing AS p (tenant_id, document_id, revision, state, submission)
+SELECT :tenant_id, :document_id, :revision, 'received', :submission
+WHERE NOT EXISTS (
+    SELECT FROM documents d
+    WHERE d.tenant_id = :tenant_id AND d.document_id = :document_id AND d.revision > :revision
+)
+ON CONFLICT (tenant_id, document_id, revision) DO UPDATE SET submission = coalesce(p.submission, excluded.submission);
 
 -- name: forget_submission!
 -- The content of a revision is given up: it cannot be tried again.

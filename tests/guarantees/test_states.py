@@ -1,7 +1,6 @@
 """Whatever is written, in whatever order the stages get at it: every step is one of the table's, every end sound."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import ClassVar
@@ -25,7 +24,7 @@ from tests.guarantees.flow import STAGES, Document, Flow
 
 TEXTS = ("The pin is yellow.", "The pin is red.", " ".join(f"Sentence {index} stands here." for index in range(2_000)))
 NO_PDF = "This is no PDF."
-EXAMPLES = int(os.environ.get("EXAMPLES", "12"))
+EXAMPLES = 15
 STEPS = 16
 WATCH = """
 CREATE TABLE public.walked_transitions (tenant_id text, revision bigint, before text, after text);
@@ -71,7 +70,10 @@ async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
 
 async def walked(flow: Flow) -> set[tuple[State, State]]:
     """The transitions that were stored."""
-    return {(State(before), State(after)) for before, after in await flow.rows("before, after FROM public.walked_transitions")}
+    return {
+        (State(before), State(after))
+        for before, after in await flow.rows("before, after FROM public.walked_transitions")
+    }
 
 
 class Courses(RuleBasedStateMachine):
