@@ -1,7 +1,8 @@
 -- Queries over two generations: {leader} has the outcomes, {follower} makes them anew.
 
 -- name: outcome^
--- What became of a revision in the leader; nothing comes back before that is settled.
+-- What became of a revision in the leader; nothing comes back before that is settled. A cancellation stands from the
+-- moment it came in, and takes a while to settle.
 SELECT d.revision > :revision AS superseded, p.submission,
        coalesce(p.state = 'cancelled', false) OR EXISTS (
            SELECT FROM g{leader}.dead_letters l
@@ -11,7 +12,8 @@ SELECT d.revision > :revision AS superseded, p.submission,
 FROM g{leader}.documents d
 LEFT JOIN g{leader}.document_processing p
     ON p.tenant_id = d.tenant_id AND p.document_id = d.document_id AND p.revision = :revision
-WHERE d.tenant_id = :tenant_id AND d.document_id = :document_id AND d.settled >= :revision;
+WHERE d.tenant_id = :tenant_id AND d.document_id = :document_id
+  AND (d.settled >= :revision OR p.state = 'cancelled');
 
 -- name: progress^
 -- How many documents the leader has, how many of them are as far in the follower, and how many that the leader shows
