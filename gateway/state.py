@@ -28,7 +28,7 @@ from schemas.errors import BrokerUnavailable, InvalidPosition
 from schemas.events import Event, TenantId
 from schemas.log import log_id
 from schemas.position import Position, position_of
-from schemas.producer import Producer
+from schemas.producer import Outgoing, Producer
 from schemas.topics import Topic
 from schemas.wire import encode
 
@@ -61,9 +61,13 @@ class State:
 
         Raises `BrokerUnavailable`, and `BodyTooLarge` where the broker does not take an event of this size.
         """
+        return await self.send(topic, encode(event, traceparent=traceparent))
+
+    async def send(self, topic: Topic, record: Outgoing, partition: int | None = None) -> tuple[int, int]:
+        """Write a record as it is, on the partition of its key if none is given; otherwise as `publish`."""
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
-                [written] = await self.kafka.send(topic, [encode(event, traceparent=traceparent)])
+                [written] = await self.kafka.send(topic, [record], partition)
         except TimeoutError as error:
             raise BrokerUnavailable(
                 f"No acknowledgement within {ACKNOWLEDGED_WITHIN_S:g} s; whether the event was written is unknown."

@@ -81,6 +81,8 @@ class ParseStage(Stage):
         self._blobs = blobs
         self._precedent = Precedent(pool, outbox.standing)
         self._parsing: dict[bytes | None, tuple[int, asyncio.Future[Parsed]]] = {}
+        self._foreseen: set[tuple[int, int]] = set()
+        """Partition and position of what was foreseen here; what comes from another worker is foreseen again."""
 
     async def foresee(self, record: Record) -> None:
         """Stop what a cancellation or a deletion ends, before it comes to it in its lane."""
@@ -89,6 +91,8 @@ class ParseStage(Stage):
         except InvalidEvent:
             return
         if not isinstance(event, DocumentCancelled | DocumentDeleted) or partition_of(event.key()) != record.partition:
+            return
+        if (record.partition, record.position) in self._foreseen:
             return
         if await self._precedent.binds(event, record.position):
             return  # in a rebuild it comes too early, and would end what was done long before
@@ -109,10 +113,10 @@ class ParseStage(Stage):
                 document_id=event.document_id,
                 origin=origin,
                 state=State.CANCELLED,
-                error=failure,
                 **values,
             )
             await self.outbox.publish_status(record, status)
+        self._foreseen.add((record.partition, record.position))
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Parse one submission, or pass on what else was asked for."""
@@ -141,6 +145,7 @@ class ParseStage(Stage):
             case DocumentCancelled():
                 await self.foresee(record)
                 await self.outbox.emit(CHUNKED, record, [(DocumentDropped.model_validate(ids), None)])
+        self._foreseen.discard((record.partition, record.position))
 
     async def give_up(self, record: Record, failure: Failure) -> None:
         """Send the failure down the line, so that it takes the place of the chunks; keep what is no event at all."""
@@ -256,25 +261,30 @@ class ParseStage(Stage):
         await processing.keep_submission(self._pool, record.position, submission)
         if not content.key.startswith(f"{event.tenant_id}/"):
             raise ForeignContent(content.key)
-        needed = await blob_uses.begin(
-            self._pool, event.tenant_id, event.document_id, record.position, content.key, derived=False
-        )
-        if needed and is_read and inline is not None:
-            await self._blobs.put(content.key, inline)
+        await self._keep_blob(record, event, content.key, inline if is_read else None, derived=False)
         return content
 
     async def _keep_text(self, record: Record, event: DocumentSubmitted, text: str) -> str | None:
         """Store the extracted text and return its key, which is this run's alone; None if it is not wanted any more."""
         key = f"{event.tenant_id}/texts/{event.document_id}/{record.position}-{uuid.uuid4().hex[:12]}"
-        use = self._pool, event.tenant_id, event.document_id, record.position, key
-        if not await blob_uses.begin(*use, derived=True):
-            return None
-        await self._blobs.put(key, text.encode())
-        if await blob_uses.goes_on(*use):
-            return key
-        # Nobody waits for it any more, and whoever deleted it did so before it was there.
+        return key if await self._keep_blob(record, event, key, text.encode(), derived=True) else None
+
+    async def _keep_blob(
+        self, record: Record, event: DocumentSubmitted, key: str, data: bytes | None, *, derived: bool
+    ) -> bool:
+        """Note that a blob is needed, and write it unless it is there; false where nobody needs it any more."""
+        if not await blob_uses.begin(
+            self._pool, event.tenant_id, event.document_id, record.position, key, derived=derived
+        ):
+            return False
+        if data is None:
+            return True
+        await self._blobs.put(key, data)
+        if await blob_uses.is_needed(self._pool, event.tenant_id, key):
+            return True
+        # Whoever deleted it did so before it was there: this worker was away for long.
         await self._blobs.delete([key])
-        return None
+        return False
 
     async def _parsed(self, record: Record, path: Path, media_type: str) -> Parsed | None:
         """The parsed file; None if what was foreseen has stopped it."""

@@ -5,13 +5,9 @@ VALUES (:tenant_id, :blob_key, :document_id, :revision, :derived)
 ON CONFLICT (tenant_id, blob_key, document_id, revision) DO UPDATE SET derived = excluded.derived WHERE NOT b.ended
 RETURNING true;
 
--- name: goes_on$
--- Whether a revision still needs a blob.
-SELECT EXISTS (
-    SELECT FROM blob_uses
-    WHERE tenant_id = :tenant_id AND blob_key = :blob_key AND document_id = :document_id AND revision = :revision
-      AND NOT ended
-);
+-- name: is_needed$
+-- Whether any revision still needs a blob.
+SELECT EXISTS (SELECT FROM blob_uses WHERE tenant_id = :tenant_id AND blob_key = :blob_key AND NOT ended);
 
 -- name: end_uses!
 -- Nothing up to a revision needs its blobs any more, but for those that are kept.

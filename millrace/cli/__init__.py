@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from millrace.cli import chaos, operate, reindex, use
+from millrace.cli import chaos, dead_letter, operate, reindex, use
 from schemas.errors import MillraceError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 operate.register(app)
 reindex.register(app)
 use.register(app)
+app.add_typer(dead_letter.app, name="dead-letter")
 chaos.register(app)
 
 

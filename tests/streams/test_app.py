@@ -113,8 +113,11 @@ async def test_what_was_never_committed_comes_again_after_a_rebalance(
         for partition in range(PARTITIONS):
             await kafka.send_and_wait(topic.name, HANGING.encode(), partition=partition)
 
+    def count() -> int:
+        return sum(len(notes.read_text().split()) for notes in tmp_path.iterdir())
+
     async def handled(times: int) -> bool:
-        return sum(len(notes.read_text().split()) for notes in tmp_path.iterdir()) == times
+        return count() == times
 
     with worker(topic.name, tmp_path / "first", HANGING, instance="one"):
         await eventually(lambda: handled(PARTITIONS))
