@@ -71,7 +71,10 @@ async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
 
 async def walked(flow: Flow) -> set[tuple[State, State]]:
     """The transitions that were stored."""
-    return {(State(before), State(after)) for before, after in await flow.rows("before, after FROM public.walked_transitions")}
+    return {
+        (State(before), State(after))
+        for before, after in await flow.rows("before, after FROM public.walked_transitions")
+    }
 
 
 class Courses(RuleBasedStateMachine):

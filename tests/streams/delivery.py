@@ -31,8 +31,8 @@ class Noting(Stage):
     name = "noting"
 
     def __init__(self, outbox: Outbox, topic: Topic, notes: Path, hang_on: str) -> None:
-        self.topic = topic
         super().__init__(outbox, 1)
+        self.topic = topic  # type: ignore[misc]
         self._notes = notes
         self._hang_on = hang_on
 
