@@ -240,6 +240,8 @@ class DocumentChunked(DerivedEvent):
     """A batch of a revision's chunks, in order; the last one closes the revision."""
 
     event_type = "millrace.document.chunked"
+    run: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    """Which time it is that this submission is parsed; chunks of two runs do not fit together."""
     document: ExtractedDocument
     chunks: tuple[Chunk, ...] = Field(min_length=1)
     chunk_total: int = Field(ge=1)
