@@ -1,7 +1,6 @@
 """The parser's processes: what they may not do, and what becomes of a file that goes too far."""
 
 import asyncio
-import os
 import resource
 import signal
 import socket
@@ -18,7 +17,7 @@ import pytest
 from engine.chunk import ChunkSettings
 from engine.errors import EmptyDocument
 from engine.parse import ParseLimits
-from streams.confine import NICENESS, OOM_SCORE
+from streams.confine import OOM_SCORE
 from streams.parser import Parsed, Parser, ParserCrashed, ParserOutOfMemory
 from streams.settings import WorkerSettings
 from tests.conditions import eventually
@@ -65,7 +64,6 @@ def allocate(size_bytes: int) -> None:
 def limits() -> dict[str, Any]:
     return {
         "core": resource.getrlimit(resource.RLIMIT_CORE),
-        "nice": os.nice(0),
         "oom": int(Path("/proc/self/oom_score_adj").read_text()),
     }
 
@@ -93,7 +91,7 @@ async def test_a_parser_allocates_no_more_than_it_may(parser: Parser) -> None:
     with pytest.raises(MemoryError):
         await inside(parser, allocate, MEMORY_MB * 2**20)
     found = await inside(parser, limits)
-    assert found == {"core": (0, 0), "nice": os.nice(0) + NICENESS, "oom": OOM_SCORE}
+    assert found == {"core": (0, 0), "oom": OOM_SCORE}
 
 
 def process_of(parser: Parser) -> psutil.Process:
