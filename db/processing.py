@@ -21,6 +21,7 @@ _queries = load("processing")
 RANKS = {state: rank for rank, state in enumerate(State)}
 """States in the order of their course."""
 UNFINISHED = [state for state in State if not state.final]
+CANCELLABLE = [state for state in State if reaches(state, State.CANCELLED)]
 
 
 async def report(connection: "Connection | Pool", status: DocumentStatus) -> bool:
@@ -111,7 +112,7 @@ async def cancel_before(
             document_id=document_id,
             position=position,
             error=error.model_dump(),
-            unfinished=UNFINISHED,
+            cancellable=CANCELLABLE,
         )
     ]
 

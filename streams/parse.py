@@ -140,7 +140,7 @@ class ParseStage(Stage):
                 else:
                     await self._parse(record, submission, settled)
             case DocumentDeleted():
-                await self.outbox.report(record, _status(record, event, State.RECEIVED))
+                await self.outbox.report(record, _status(record, event, State.DELETING))
                 await self.outbox.emit(CHUNKED, record, [(DocumentForgotten.model_validate(ids), None)])
             case DocumentCancelled():
                 await self.foresee(record)

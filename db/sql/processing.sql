@@ -75,7 +75,7 @@ WITH ended AS (
     UPDATE document_processing
     SET state = 'cancelled', error = :error, updated_at = now()
     WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision < :position
-      AND state = ANY(:unfinished::text[])
+      AND state = ANY(:cancellable::text[])
     RETURNING revision, chunks_total, chunks_done, attempt, error, filename, title, media_type
 )
 SELECT * FROM ended
