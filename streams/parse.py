@@ -3,9 +3,10 @@
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from aiokafka.partitioner import murmur2
 
@@ -32,6 +33,7 @@ from schemas.events import (
 )
 from schemas.topics import CHUNKED, SUBMITTED
 from schemas.wire import decode
+from streams.fair import FairGate
 from streams.outbox import Outbox, failed_event, failure_of
 from streams.parser import Parsed, Parser
 from streams.record import Record
@@ -40,6 +42,8 @@ from streams.stage import Stage
 BATCH_CHUNKS_MAX = 64
 BATCH_BYTES_MAX = 262_144
 """A batch is one Kafka event: big enough to spare per-event work, small enough for many to be in flight."""
+LIGHT_BYTES_MAX = 1_000_000
+"""Most documents are below, and parsed within a second."""
 TITLE_CHARS_MAX = 500
 """What an event may carry; a first heading that is longer is a paragraph in disguise."""
 
@@ -82,13 +86,27 @@ class ParseStage(Stage):
 
     name = "parse"
     topic = SUBMITTED
+    concurrency = 6
+    """A few more than there are parsers, so that the next documents are there when one is free."""
 
     def __init__(self, outbox: Outbox, attempts_max: int, parser: Parser, pool: Pool, blobs: Blobs) -> None:
         super().__init__(outbox, attempts_max)
         self._parser = parser
+        self._gate = FairGate(parser.processes)
         self._pool = pool
         self._blobs = blobs
         self._parsing: dict[bytes | None, tuple[int, asyncio.Future[Parsed]]] = {}
+
+    def is_heavy(self, record: Record) -> bool:
+        """Whether the content is large, or what is to be submitted again, which may be."""
+        try:
+            event = _read(record)
+        except InvalidEvent:
+            return False
+        match event:
+            case DocumentSubmitted(content=BlobContent(size_bytes=size_bytes)):
+                return size_bytes > LIGHT_BYTES_MAX
+        return isinstance(event, DocumentResubmitted)
 
     async def foresee(self, record: Record) -> None:
         """Stop what a cancellation or a deletion ends, before it comes to it in its lane."""
@@ -192,7 +210,8 @@ class ParseStage(Stage):
         parsed, text_key = None, None
         if await self._is_wanted(record, event):
             async with self._file(content) as path:
-                parsed = await self._parsed(record, path, event.media_type)
+                heavy = content.size_bytes > LIGHT_BYTES_MAX
+                parsed = await self._parsed(record, self._parse_in_turn(event, path, heavy=heavy))
         if parsed:
             text_key = await self._keep_text(record, event, parsed.text)
         if parsed is None or text_key is None or not await self._is_wanted(record, event):
@@ -268,9 +287,9 @@ class ParseStage(Stage):
         await self._blobs.delete([key])
         return None
 
-    async def _parsed(self, record: Record, path: Path, media_type: str) -> Parsed | None:
+    async def _parsed(self, record: Record, work: Coroutine[Any, Any, Parsed]) -> Parsed | None:
         """The parsed file; None if what was foreseen has stopped it."""
-        parsing = asyncio.ensure_future(self._parser.parse(path, media_type))
+        parsing = asyncio.create_task(work)
         self._parsing[record.key] = record.position, parsing
         try:
             await asyncio.wait([parsing])
@@ -278,6 +297,10 @@ class ParseStage(Stage):
             del self._parsing[record.key]
             parsing.cancel()
         return None if parsing.cancelled() else parsing.result()
+
+    async def _parse_in_turn(self, event: DocumentSubmitted, path: Path, *, heavy: bool) -> Parsed:
+        async with self._gate.slot(event.tenant_id, heavy=heavy):
+            return await self._parser.parse(path, event.media_type)
 
     @asynccontextmanager
     async def _file(self, content: BlobContent) -> AsyncIterator[Path]:
