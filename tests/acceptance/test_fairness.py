@@ -18,6 +18,7 @@ from tests.conftest import Process
 log = logging.getLogger(__name__)
 
 PAGES = 1_000
+SIZE_BYTES = 50_000_000
 IDLE_DOCUMENTS = 10
 """Before and again afterwards, since the machine may be busy with other things."""
 BUSY_DOCUMENTS_MIN = 5
