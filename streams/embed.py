@@ -37,8 +37,8 @@ class EmbedStage(Stage):
 
     name = "embed"
     topic = CHUNKED
-    batch_records_max = 4
-    """Up to 256 chunks in one call of the embedder, which keeps an endpoint's or a device's batches full."""
+    batch_records_max = 16
+    """Of small documents, so that an endpoint's or a device's batches are full; a full event goes alone."""
 
     def __init__(self, outbox: Outbox, attempts_max: int, embedder: Embedder, pool: Pool) -> None:
         super().__init__(outbox, attempts_max)

@@ -136,7 +136,7 @@ class Lanes:
             task.add_done_callback(self._look_at_end)
 
     def _next_batch(self) -> list[_Held]:
-        """A few records by turns, of one lane in order; a large one, or one that failed in a batch, goes alone."""
+        """A few records by turns, of one lane in order; a heavy one, or one that failed in a batch, goes alone."""
         heavy_running = sum(batch[0].heavy for batch in self._running.values())
         may_be_heavy = heavy_running < heavy_max(self._stage.concurrency)
         batch: list[_Held] = []

@@ -3,9 +3,10 @@
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 from aiokafka.partitioner import murmur2
@@ -34,6 +35,7 @@ from schemas.events import (
 )
 from schemas.topics import CHUNKED, SUBMITTED
 from schemas.wire import decode
+from streams.fair import FairGate
 from streams.outbox import Outbox, failed_event, failure_of
 from streams.parser import Parsed, Parser
 from streams.precedent import Cancelled, Precedent, Superseded, ended
@@ -43,6 +45,8 @@ from streams.stage import Stage
 BATCH_CHUNKS_MAX = 64
 BATCH_BYTES_MAX = 262_144
 """A batch is one Kafka event: big enough to spare per-event work, small enough for many to be in flight."""
+LIGHT_BYTES_MAX = 1_000_000
+"""Most documents are below, and parsed within a second."""
 TITLE_CHARS_MAX = 500
 """What an event may carry; a first heading that is longer is a paragraph in disguise."""
 
@@ -73,16 +77,30 @@ class ParseStage(Stage):
 
     name = "parse"
     topic = SUBMITTED
+    concurrency = 6
+    """A few more than there are parsers, so that the next documents are there when one is free."""
 
     def __init__(self, outbox: Outbox, attempts_max: int, parser: Parser, pool: Pool, blobs: Blobs) -> None:
         super().__init__(outbox, attempts_max)
         self._parser = parser
+        self._gate = FairGate(parser.processes)
         self._pool = pool
         self._blobs = blobs
         self._precedent = Precedent(pool, outbox.standing)
         self._parsing: dict[bytes | None, tuple[int, asyncio.Future[Parsed]]] = {}
         self._foreseen: set[tuple[int, int]] = set()
         """Partition and position of what was foreseen here; what comes from another worker is foreseen again."""
+
+    def is_heavy(self, record: Record) -> bool:
+        """Whether the content is large, or what is to be submitted again, which may be."""
+        try:
+            event = _read(record)
+        except InvalidEvent:
+            return False
+        match event:
+            case DocumentSubmitted(content=BlobContent(size_bytes=size_bytes)):
+                return size_bytes > LIGHT_BYTES_MAX
+        return isinstance(event, DocumentResubmitted)
 
     async def foresee(self, record: Record) -> None:
         """Stop what a cancellation or a deletion ends, before it comes to it in its lane."""
@@ -205,9 +223,10 @@ class ParseStage(Stage):
         parsed, text_key = None, None
         run = await processing.next_run(self._pool, event.tenant_id, event.document_id, record.position)
         if end is None and run and await self._is_wanted(record, event):
+            heavy = content.size_bytes > LIGHT_BYTES_MAX
             try:
                 async with self._file(content) as path:
-                    parsed = await self._parsed(record, path, event.media_type)
+                    parsed = await self._parsed(record, self._parse_in_turn(event, path, heavy=heavy))
             except BlobMissing:
                 # The generation that this one follows may have gone on, and have had the content deleted.
                 if (end := ended(await self._precedent.of(event, record.position))) is None:
@@ -295,9 +314,9 @@ class ParseStage(Stage):
         await self._blobs.delete([key])
         return False
 
-    async def _parsed(self, record: Record, path: Path, media_type: str) -> Parsed | None:
+    async def _parsed(self, record: Record, work: Coroutine[Any, Any, Parsed]) -> Parsed | None:
         """The parsed file; None if what was foreseen has stopped it."""
-        parsing = asyncio.ensure_future(self._parser.parse(path, media_type))
+        parsing = asyncio.create_task(work)
         self._parsing[record.key] = record.position, parsing
         try:
             await asyncio.wait([parsing])
@@ -305,6 +324,10 @@ class ParseStage(Stage):
             del self._parsing[record.key]
             parsing.cancel()
         return None if parsing.cancelled() else parsing.result()
+
+    async def _parse_in_turn(self, event: DocumentSubmitted, path: Path, *, heavy: bool) -> Parsed:
+        async with self._gate.slot(event.tenant_id, heavy=heavy):
+            return await self._parser.parse(path, event.media_type)
 
     @asynccontextmanager
     async def _file(self, content: BlobContent) -> AsyncIterator[Path]:

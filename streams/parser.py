@@ -63,6 +63,7 @@ class Parser:
     """Processes of their own for parsing: it is CPU-bound, native, and fed with files that nobody vouches for."""
 
     def __init__(self, settings: WorkerSettings, limits: ParseLimits, chunking: ChunkSettings) -> None:
+        self.processes = settings.parse_processes
         self._settings = settings
         self._limits = limits
         self._chunking = chunking

@@ -39,11 +39,11 @@ class Stage(ABC):
 
     name: ClassVar[str]
     topic: ClassVar[Topic]
-    concurrency: ClassVar[int] = 4
+    concurrency: ClassVar[int] = 3
     """Batches that are handled at a time; each takes one of the process's 8 database connections at most."""
     batch_records_max: ClassVar[int] = 1
-    batch_bytes_max: ClassVar[int] = 131_072
-    """Small records share a batch; one that is larger than this is work enough, and would hold up the others in it."""
+    batch_bytes_max: ClassVar[int] = 49_152
+    """Small records share a batch. A full event of 64 chunks is larger: it is work enough, and would hold them up."""
 
     def __init__(self, outbox: Outbox, attempts_max: int) -> None:
         self.outbox = outbox
@@ -67,8 +67,8 @@ class Stage(ABC):
         return record.key or b""
 
     def is_heavy(self, record: Record) -> bool:
-        """Whether a record takes long: such ones never have all places at a time."""
-        return False
+        """Whether a record takes long: such ones go alone, and never have all places at a time."""
+        return len(record.value or b"") > self.batch_bytes_max
 
     @abstractmethod
     async def handle(self, records: Sequence[Record]) -> None:
