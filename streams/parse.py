@@ -141,7 +141,7 @@ class ParseStage(Stage):
                 else:
                     await self._parse(record, submission, settled)
             case DocumentDeleted():
-                await self.outbox.report(record, _status(record, event, State.RECEIVED))
+                await self.outbox.report(record, _status(record, event, State.DELETING))
                 await self.outbox.emit(CHUNKED, record, [(DocumentForgotten.model_validate(ids), None)])
             case DocumentCancelled():
                 await self.foresee(record)
@@ -204,7 +204,8 @@ class ParseStage(Stage):
         end = ended(settled)
         content = await self._keep_content(record, event, is_read=end is None)
         parsed, text_key = None, None
-        if end is None and await self._is_wanted(record, event):
+        run = await processing.next_run(self._pool, event.tenant_id, event.document_id, record.position)
+        if end is None and run and await self._is_wanted(record, event):
             try:
                 async with self._file(content) as path:
                     parsed = await self._parsed(record, path, event.media_type)
@@ -214,7 +215,7 @@ class ParseStage(Stage):
                     raise
         if parsed:
             text_key = await self._keep_text(record, event, parsed.text)
-        if parsed is None or text_key is None or not await self._is_wanted(record, event):
+        if run is None or parsed is None or text_key is None or not await self._is_wanted(record, event):
             await self._drop(record, event, end or Cancelled())
             return
         attributes = DocumentAttributes.model_validate(event.model_dump(include=set(DocumentAttributes.model_fields)))
@@ -240,6 +241,7 @@ class ParseStage(Stage):
                         tenant_id=event.tenant_id,
                         document_id=event.document_id,
                         origin=record.origin,
+                        run=run,
                         document=document,
                         chunks=batch,
                         chunk_total=len(parsed.chunks),
