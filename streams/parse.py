@@ -88,6 +88,7 @@ class ParseStage(Stage):
         self._blobs = blobs
         self._precedent = Precedent(pool, outbox.standing)
         self._parsing: dict[bytes | None, tuple[int, asyncio.Future[Parsed]]] = {}
+        self._writing: set[asyncio.Task[bool]] = set()
         self._foreseen: set[tuple[int, int]] = set()
         """Partition and position of what was foreseen here; what comes from another worker is foreseen again."""
 
@@ -307,8 +308,16 @@ class ParseStage(Stage):
             return False
         if data is None:
             return True
+        # A worker that lost its partition is cut short here or anywhere, but not between writing and looking.
+        writing = asyncio.create_task(self._write(event.tenant_id, key, data))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        return await asyncio.shield(writing)
+
+    async def _write(self, tenant_id: str, key: str, data: bytes) -> bool:
+        """Write a blob and leave it if it is needed then."""
         await self._blobs.put(key, data)
-        if await blob_uses.is_needed(self._pool, event.tenant_id, key):
+        if await blob_uses.is_needed(self._pool, tenant_id, key):
             return True
         # Whoever deleted it did so before it was there: this worker was away for long.
         await self._blobs.delete([key])

@@ -55,7 +55,7 @@ def lives(away: None, tmp_path: Path) -> Iterator[Lives]:
         ("Z2", "text", "edit"),
         ("Z2", "text", "delete"),
         ("W19", "edit", "delete"),
-        ("W24", "fail", "edit"),
+        ("W23", "fail", "edit"),
         ("W27", "ask", "delete"),
         ("Z3", "ask", "delete"),
     ],
