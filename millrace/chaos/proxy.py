@@ -138,5 +138,7 @@ class _Connection:
                 if not writer.transport.is_closing():
                     writer.write_eof()
                 return
+            if writer.transport.is_closing():
+                return
             writer.write(data)
             await writer.drain()
