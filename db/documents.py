@@ -23,6 +23,11 @@ async def apply(connection: Connection, tenant_id: str, document_id: str, positi
     return row
 
 
+async def lock(connection: Connection, tenant_id: str, document_id: str) -> int:
+    """Lock a document's row until commit; its visible revision, or that of its deletion, 0 before the first."""
+    return int(await _queries.lock_document(connection, tenant_id=tenant_id, document_id=document_id))
+
+
 async def settle(connection: Connection, tenant_id: str, document_id: str, position: int) -> None:
     """Note that everything up to a position of ``documents.submitted`` has its outcome: who waits for it goes on."""
     await _queries.settle(connection, tenant_id=tenant_id, document_id=document_id, position=position)

@@ -58,3 +58,18 @@ class BlobsUnavailable(MillraceError):
     type = "blobs-unavailable"
     hint = "Is MILLRACE_BLOBS_URL right, and is there room left?"
     transient = True
+
+
+class GenerationMissing(MillraceError):
+    """There is no such generation of the index, or it is not in the state for that."""
+
+    type = "generation-missing"
+    hint = "`millrace reindex list` shows them."
+
+
+class GenerationBehind(MillraceError):
+    """The generation lacks what readers have seen already."""
+
+    type = "generation-behind"
+    hint = "Let it catch up, or --force the swap: what it lacks is then missing until it has."
+    transient = True

@@ -13,8 +13,9 @@ from yoyo import get_backend, read_migrations
 
 from db.errors import DatabaseTooOld, DatabaseUnavailable
 from db.partitions import ensure_months
-from db.pool import CONNECT_TIMEOUT_S, FIRST_GENERATION, DatabaseSettings, search_path
+from db.pool import CONNECT_TIMEOUT_S, DatabaseSettings, search_path
 from db.queries import literal
+from schemas.topics import FIRST_GENERATION
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 POSTGRES_MIN = 160_000

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.errors import DatabaseBusy, DatabaseTooOld, DatabaseUnavailable
+from schemas.topics import FIRST_GENERATION
 
 CONNECT_TIMEOUT_S = 10
 ACQUIRE_TIMEOUT_S = 10
@@ -82,9 +83,6 @@ class Pool(_AnyPool):
             return await super()._acquire(timeout)  # type: ignore[misc]
         finally:
             self._asking -= 1
-
-
-FIRST_GENERATION = 1
 
 
 async def connect(

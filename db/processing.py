@@ -92,7 +92,7 @@ async def is_wanted(connection: "Connection | Pool", tenant_id: str, document_id
 async def cancel_before(
     connection: Connection, tenant_id: str, document_id: str, position: int, error: Failure
 ) -> Sequence[asyncpg.Record]:
-    """End the unfinished revisions before a place in the log, and give them."""
+    """End the unfinished revisions before a place in the log, and give those that ended so, now or before."""
     return [
         row
         async for row in _queries.cancel_before(

@@ -5,7 +5,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, zip_longest
+from itertools import islice, pairwise, zip_longest
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,6 +18,9 @@ from schemas.events import Chunk, Place
 
 HEADING_CHARS_MAX = 200
 """A heading longer than this is a paragraph in disguise; it is embedded with every chunk below it."""
+
+PLACES_MAX = 256
+"""As many as a chunk has tokens by default; thousands of empty pages would make one chunk larger than an event."""
 
 # A heading's line, in Markdown perhaps with a line drawn below it, and the empty lines behind it.
 _HEADING = re.compile(r"[^\n]*\n(?:[=-]+[ \t]*\n)?\s*")
@@ -92,16 +95,18 @@ def chunk(
                     end=last,
                     page=beginning.page,
                     heading_path=beginning.heading_path,
-                    places=tuple(
-                        after
-                        for before, after in pairwise(places)
-                        if (before.page, before.heading_path) != (after.page, after.heading_path)
-                    ),
+                    places=tuple(islice(_changes(places), PLACES_MAX)),
                     token_count=count(text),
                     content_hash="0" * 32,
                 )
             )
             ordinal += 1
+
+
+def _changes(places: Sequence[Place]) -> Iterator[Place]:
+    for before, after in pairwise(places):
+        if (before.page, before.heading_path) != (after.page, after.heading_path):
+            yield after
 
 
 def _section_at(sections: Sequence[_Section], section_starts: Sequence[int], start: int, end: int) -> int:

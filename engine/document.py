@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ParseLimits:
-    """What a document may hold; beyond it parsing ends in `TooManyPages` or `TextTooLong`."""
+    """What a document may hold; beyond it parsing ends in `TooManyPages`, `TextTooLong` or `TooManyChunks`."""
 
     pages_max: int = 20_000
     text_chars_max: int = 25_000_000
     """Text and chunks pass through memory whole: 20 million characters take 380 MB, parser and worker together."""
+    chunks_max: int = 200_000
+    """Of the longest text, chunks as long as they may be come to 25,000."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,13 @@ class TooManyPages(UnreadableDocument):
     type = "too-many-pages"
 
 
+class TooManyCells(UnreadableDocument):
+    """A sheet of the workbook spans more cells than the limit."""
+
+    type = "too-many-cells"
+    hint = "Is there a lone value far from the others? Delete it, or move it."
+
+
 class TextTooLong(UnreadableDocument):
     """The document has more text than the limit."""
 

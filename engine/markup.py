@@ -2,13 +2,13 @@
 
 import html
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.archive import MARKUP_PER_TEXT_MAX, check_archive
 from engine.document import ParsedDocument, ParseLimits
-from engine.errors import DamagedDocument, EncryptedDocument, MediaTypeMismatch, NestedTooDeeply, TextTooLong
+from engine.errors import DamagedDocument, MediaTypeMismatch, NestedTooDeeply, TextTooLong
 from engine.nesting import html_depth
 from engine.plain import decode, markdown_headings
 
@@ -34,9 +34,6 @@ ZIP_MAIN_PART: Mapping[str, str] = {
 }
 """A part that each of the zipped formats must have; it tells them apart."""
 
-MARKUP_PER_TEXT_MAX = 16
-"""Bytes of XML to a character of text, generously; what unpacks to more is a bomb or over the limit."""
-OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 HTML_DEPTH_MAX = 60
 """kreuzberg drops what is nested in more than 63 elements, and may put some around the page itself."""
 CHARSET_BYTES = 1_024
@@ -58,12 +55,12 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\xad\ud800-\udfff\ufffe\uffff]
 def parse_markup(path: Path, media_type: str, limits: ParseLimits) -> ParsedDocument:
     """Read one of the formats above.
 
-    Raises `EncryptedDocument`, `DamagedDocument`, `MediaTypeMismatch`, `NestedTooDeeply`, `InvalidText` or
+    Raises what `check_archive` does, and `DamagedDocument`, `MediaTypeMismatch`, `NestedTooDeeply`, `InvalidText` or
     `TextTooLong`.
     """
     title = None
     if media_type in ZIP_MAIN_PART:
-        _check_zip(path, media_type, limits)
+        check_archive(path, ZIP_MAIN_PART[media_type], limits)
         result = _extract(path, media_type)
     else:
         if path.stat().st_size > limits.text_chars_max * MARKUP_PER_TEXT_MAX:
@@ -84,30 +81,6 @@ def parse_markup(path: Path, media_type: str, limits: ParseLimits) -> ParsedDocu
         headings=tuple(markdown_headings(text)),
         title=_UNPRINTABLE.sub("", title).strip() or None if title else None,
     )
-
-
-def _check_zip(path: Path, media_type: str, limits: ParseLimits) -> None:
-    with path.open("rb") as file:
-        magic = file.read(len(OLE_MAGIC))
-    if magic == OLE_MAGIC:
-        # Office puts a document with a password into the container of its older formats.
-        if "EncryptedPackage".encode("utf-16-le") in path.read_bytes():
-            raise EncryptedDocument
-        raise MediaTypeMismatch("It is in an older Office format.")
-    if not magic.startswith(b"PK"):
-        raise MediaTypeMismatch("Not a ZIP archive, which this format is.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            parts = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise DamagedDocument("The archive's directory is missing or wrong.") from error
-    if ZIP_MAIN_PART[media_type] not in {part.filename for part in parts}:
-        raise MediaTypeMismatch(f"{ZIP_MAIN_PART[media_type]} is missing in the archive.")
-    if any(part.flag_bits & 1 for part in parts):
-        raise EncryptedDocument
-    markup_bytes = sum(part.file_size for part in parts if part.filename.endswith((".xml", "html", ".htm")))
-    if markup_bytes > limits.text_chars_max * MARKUP_PER_TEXT_MAX:
-        raise TextTooLong(f"{markup_bytes} bytes of markup.")
 
 
 def _html(data: bytes) -> tuple[bytes, str | None]:
@@ -139,6 +112,11 @@ def _extract(source: Path | bytes, media_type: str) -> "ExtractionResult":
     except kreuzberg.KreuzbergError as error:
         reason = " ".join(_ERROR_CLASS.sub("", str(error)).split())
         raise DamagedDocument(f"{reason[:300]}.") from error
+    except BaseException as error:
+        # A bug in a library that the file found. The class derives from nothing else and can be imported from nowhere.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise DamagedDocument("Its parser stumbled over it.") from None
 
 
 def _config() -> "ExtractionConfig":

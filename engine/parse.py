@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from engine import markup
+from engine.archive import OLE_MAGIC
 from engine.document import Heading, Page, ParsedDocument, ParseLimits
 from engine.errors import EmptyDocument, MediaTypeMismatch, UnsupportedMediaType
 from engine.markup import parse_markup
@@ -33,6 +34,9 @@ SUPPORTED_MEDIA_TYPES: Mapping[str, tuple[str, ...]] = {
 }
 """The media types that `parse` reads, each with the extensions of its files."""
 
+TITLE_CHARS_MAX = 500
+"""A first heading that is longer is a paragraph in disguise."""
+
 _BY_EXTENSION = {extension: kind for kind, extensions in SUPPORTED_MEDIA_TYPES.items() for extension in extensions}
 _TEXTUAL: Mapping[str, Callable[[Path, ParseLimits], ParsedDocument]] = {
     "text/plain": parse_plain,
@@ -42,7 +46,7 @@ _TEXTUAL: Mapping[str, Callable[[Path, ParseLimits], ParsedDocument]] = {
 _BINARY_MAGIC = {
     b"%PDF-": "a PDF",
     b"PK\x03\x04": "a ZIP archive",
-    markup.OLE_MAGIC: "an older Office document",
+    OLE_MAGIC: "an older Office document",
     b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
     b"GIF8": "a GIF image",
@@ -62,7 +66,8 @@ def parse(path: Path, media_type: str, limits: ParseLimits) -> ParsedDocument:
     """Read a document. Its text is never blank, has no control characters but newline and tab, and is valid Unicode.
 
     Raises a subclass of `UnreadableDocument`: `UnsupportedMediaType`, `EmptyDocument`, `MediaTypeMismatch`,
-    `EncryptedDocument`, `DamagedDocument`, `InvalidText`, `TooManyPages` or `TextTooLong`.
+    `EncryptedDocument`, `DamagedDocument`, `UnsafeDocument`, `NestedTooDeeply`, `InvalidText`, `TooManyPages`,
+    `TooManyCells` or `TextTooLong`.
     """
     if media_type not in SUPPORTED_MEDIA_TYPES:
         raise UnsupportedMediaType(f"{media_type}.")
@@ -71,9 +76,10 @@ def parse(path: Path, media_type: str, limits: ParseLimits) -> ParsedDocument:
     document = _read(path, media_type, limits)
     if not document.text.strip():
         raise EmptyDocument
-    if document.title is None and document.headings and document.headings[0].level == 1:
-        return replace(document, title=document.headings[0].title)
-    return document
+    title = document.title
+    if title is None and document.headings and document.headings[0].level == 1:
+        title = document.headings[0].title
+    return replace(document, title=title and title[:TITLE_CHARS_MAX])
 
 
 def _read(path: Path, media_type: str, limits: ParseLimits) -> ParsedDocument:

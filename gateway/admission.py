@@ -11,7 +11,8 @@ from fastapi import Request
 from prometheus_client import Gauge
 from starlette.types import Message
 
-from db.pool import Pool
+from db.live import Live
+from engine.embed import Embedder
 from gateway.lag import LagMeter
 from gateway.problems import Refused
 from gateway.settings import GatewaySettings
@@ -129,14 +130,14 @@ class Bounded:
 class Admission:
     """The gateway's door. Whatever is not known, such as a lag while the broker is away, refuses nobody."""
 
-    def __init__(self, settings: GatewaySettings, pool: Pool, lag: LagMeter) -> None:
+    def __init__(self, settings: GatewaySettings, live: Live[Embedder], lag: LagMeter) -> None:
         self._settings = settings
-        self._pool = pool
+        self._live = live
         self._lag = lag
         self._process = psutil.Process()
         self._bytes = Bounded("bytes", settings.in_flight_bytes_max, settings.tenant_share, BYTES)
         self._chats = Bounded("chats", settings.chats_max, settings.tenant_share, CHATS)
-        WAITING.set_function(lambda: pool.waiting)
+        WAITING.set_function(lambda: live.pool.waiting)
 
     @contextmanager
     def document(self, tenant_id: str, request: Request) -> Iterator[Request]:
@@ -165,7 +166,7 @@ class Admission:
         self._refuse_old(PIPELINE_STAGES, self._settings.lag_age_max_s)
 
     def _refuse_without_room(self) -> None:
-        self._pool.refuse_if_busy()
+        self._live.pool.refuse_if_busy()
         rss_bytes = self._process.memory_info().rss
         if rss_bytes > self._settings.memory_bytes_max:
             raise Overloaded(

@@ -5,6 +5,7 @@ from fastapi.routing import APIRoute
 
 from gateway import health, problems, search
 from gateway.chat import endpoints as chat
+from gateway.dead_letters import endpoints as dead_letters
 from gateway.documents import endpoints as documents
 from gateway.middleware import LimitBody, Observe
 from gateway.settings import GatewaySettings
@@ -28,6 +29,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app = FastAPI(title="Millrace", version="0.1.0", description=DESCRIPTION, generate_unique_id_function=_name)
     problems.install(app)
     app.include_router(documents.router)
+    app.include_router(dead_letters.router)
     app.include_router(search.router)
     app.include_router(chat.router)
     app.include_router(health.router)

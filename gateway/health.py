@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from db.errors import OUTAGES, DatabaseBusy
-from gateway.state import StateOf
+from gateway.state import GatewayOf, State
 
 router = APIRouter(tags=["operations"])
 
@@ -39,7 +39,7 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", summary="Can it serve?", responses={503: {"model": Readiness, "description": "Not now."}})
-async def readyz(state: StateOf, response: Response) -> Readiness:
+async def readyz(state: GatewayOf, response: Response) -> Readiness:
     """Whether broker and database answer. Lag is told, but is no reason: reads go on, and writes are refused."""
     stages = state.lag.stages
     lags = None if stages is None else {name: stage.records for name, stage in stages.items()}
@@ -50,7 +50,7 @@ async def readyz(state: StateOf, response: Response) -> Readiness:
     return Readiness(ready=ready, broker=broker, database=database, hub=hub, lag=lags)
 
 
-async def _database(state: StateOf) -> bool:
+async def _database(state: State) -> bool:
     try:
         async with asyncio.timeout(DATABASE_TIMEOUT_S):
             await state.pool.fetchval("SELECT 1")

@@ -1,4 +1,4 @@
-"""How far each stage is behind its topic, in records and in time."""
+"""How far each stage of the live generation is behind its topic, in records and in time."""
 
 import asyncio
 import time
@@ -7,13 +7,17 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
+import asyncpg
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client import Gauge
 
+from db import generations
+from db.errors import OUTAGES, DatabaseBusy
+from db.pool import Pool
 from schemas.broker import BrokerSettings
-from schemas.topics import GROUP_OF_STAGE, Topic
+from schemas.topics import FIRST_GENERATION, GROUP_OF_STAGE, Topic, group_of, of_generation
 
 log = structlog.get_logger()
 
@@ -70,8 +74,10 @@ class StageCourse:
 class LagMeter:
     """Measures in the background; ``stages`` has the newest figures, None while the broker cannot be asked."""
 
-    def __init__(self, settings: BrokerSettings) -> None:
+    def __init__(self, settings: BrokerSettings, pool: Pool) -> None:
         self._settings = settings
+        self._pool = pool
+        self._generation = FIRST_GENERATION
         self._courses = {stage: StageCourse() for stage in GROUP_OF_STAGE}
         self.stages: dict[str, StageLag] | None = None
 
@@ -86,6 +92,13 @@ class LagMeter:
             with suppress(asyncio.CancelledError):
                 await task
 
+    async def _look_up_generation(self) -> None:
+        """Follow the live generation; while the database is away, the one that it was."""
+        with suppress(OSError, *OUTAGES, DatabaseBusy, asyncpg.PostgresError):
+            if self._generation != (number := (await generations.live(self._pool)).number):
+                self._generation = number
+                self._courses = {stage: StageCourse() for stage in GROUP_OF_STAGE}
+
     async def _run(self) -> None:
         while True:
             admin = AIOKafkaAdminClient(**self._settings.client())
@@ -94,11 +107,11 @@ class LagMeter:
                 await admin.start()
                 await consumer.start()
                 while True:
+                    await self._look_up_generation()
+                    offsets = await offsets_of(admin, consumer, self._generation)
                     self.stages = {
-                        stage: self._courses[stage].saw(
-                            time.monotonic(), *await _offsets(admin, consumer, group, topic)
-                        )
-                        for stage, (group, topic) in GROUP_OF_STAGE.items()
+                        stage: self._courses[stage].saw(time.monotonic(), *of_stage)
+                        for stage, of_stage in offsets.items()
                     }
                     for stage, lag in self.stages.items():
                         LAG.labels(stage).set(lag.records)
@@ -114,10 +127,19 @@ class LagMeter:
             await asyncio.sleep(MEASURE_EVERY_S)
 
 
-async def _offsets(
-    admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, group: str, topic: Topic
-) -> tuple[dict[int, int], dict[int, int]]:
-    """The end of each partition, and what the group has committed of it; what retention removed counts as committed."""
+Offsets = tuple[dict[int, int], dict[int, int]]
+"""The end of each partition, and what the group has committed of it; what retention removed counts as committed."""
+
+
+async def offsets_of(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, generation: int) -> dict[str, Offsets]:
+    """Where each stage of a generation stands; the answer stage is that of all of them."""
+    return {
+        stage: await _offsets(admin, consumer, group_of(stage, generation), of_generation(topic, generation))
+        for stage, (_, topic) in GROUP_OF_STAGE.items()
+    }
+
+
+async def _offsets(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, group: str, topic: Topic) -> Offsets:
     partitions = [TopicPartition(topic.name, partition) for partition in range(topic.partitions)]
     ends = await consumer.end_offsets(partitions)
     begins = await consumer.beginning_offsets(partitions)

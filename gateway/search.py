@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from db.pool import VECTOR_SEARCH_DEPTH
 from db.search import Mode, search
-from gateway.documents.models import heading_path
+from gateway.documents.models import CHUNK_ID, heading_path
 from gateway.problems import InvalidCursor, responses
 from gateway.state import AFTER_POSITION_ERRORS, AfterPosition, StateOf, Tenant
 from schemas.events import SearchFilters
@@ -60,6 +60,7 @@ class Hit(BaseModel):
 
     document_id: str
     revision: int
+    chunk_id: str = Field(description=CHUNK_ID)
     ordinal: int
     title: str | None
     filename: str | None

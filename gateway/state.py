@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple
 
 import structlog
@@ -13,6 +13,8 @@ from fastapi import Depends, FastAPI, Header, Query, Request
 from db import positions
 from db.blobs import Blobs, BlobSettings
 from db.errors import PositionNotReached
+from db.generations import Generation
+from db.live import Live
 from db.pool import DatabaseSettings, Pool, close, connect
 from engine.embed import Embedder, EmbedderSettings
 from engine.embedders import create_embedder
@@ -26,7 +28,7 @@ from schemas.errors import BrokerUnavailable, InvalidPosition
 from schemas.events import Event, TenantId
 from schemas.log import log_id
 from schemas.position import Position, position_of
-from schemas.producer import Producer
+from schemas.producer import Outgoing, Producer
 from schemas.topics import Topic
 from schemas.wire import encode
 
@@ -52,15 +54,20 @@ class State:
     epoch: int
     log_id: str
     """Of the log that ``epoch`` numbers."""
+    live: Live[Embedder]
 
     async def publish(self, topic: Topic, event: Event, traceparent: str) -> tuple[int, int]:
         """Write an event and return its partition and position once the broker acknowledged it.
 
         Raises `BrokerUnavailable`, and `BodyTooLarge` where the broker does not take an event of this size.
         """
+        return await self.send(topic, encode(event, traceparent=traceparent))
+
+    async def send(self, topic: Topic, record: Outgoing, partition: int | None = None) -> tuple[int, int]:
+        """Write a record as it is, on the partition of its key if none is given; otherwise as `publish`."""
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
-                [written] = await self.kafka.send(topic, [encode(event, traceparent=traceparent)])
+                [written] = await self.kafka.send(topic, [record], partition)
         except TimeoutError as error:
             raise BrokerUnavailable(
                 f"No acknowledgement within {ACKNOWLEDGED_WITHIN_S:g} s; whether the event was written is unknown."
@@ -81,8 +88,10 @@ async def open_state(settings: GatewaySettings) -> AsyncIterator[State]:
     async with AsyncExitStack() as stack:
         pool = await connect(DatabaseSettings(), waiting_max=settings.database_waiting_max)
         stack.push_async_callback(close, pool)
-        embedder = create_embedder(EmbedderSettings())
-        stack.push_async_callback(embedder.aclose)
+        live = Live(DatabaseSettings(), pool, embedder_of)
+        stack.push_async_callback(live.aclose)
+        async with live.reading() as reader:
+            embedder = reader.made
         log_written = await log_id(broker)
         epoch = await positions.epoch_of(pool, log_written)
         kafka = Producer(broker)
@@ -90,10 +99,16 @@ async def open_state(settings: GatewaySettings) -> AsyncIterator[State]:
         stack.push_async_callback(_stop, kafka)
         hub = Hub(broker)
         await stack.enter_async_context(hub.running())
-        lag = LagMeter(broker)
+        lag = LagMeter(broker, pool)
         await stack.enter_async_context(lag.running())
-        admission = Admission(settings, pool, lag)
-        yield State(settings, pool, Blobs(BlobSettings()), embedder, hub, lag, admission, kafka, epoch, log_written)
+        admission = Admission(settings, live, lag)
+        blobs = Blobs(BlobSettings())
+        yield State(settings, pool, blobs, embedder, hub, lag, admission, kafka, epoch, log_written, live)
+
+
+def embedder_of(generation: Generation) -> Embedder:
+    """The embedder that a generation's vectors are made with."""
+    return create_embedder(EmbedderSettings(**generation.embedder))
 
 
 async def _stop(kafka: Producer) -> None:
@@ -108,10 +123,19 @@ def install(app: FastAPI, state: State) -> None:
     app.state.gateway = state
 
 
-async def get_state(request: Request) -> State:
-    """The gateway's state."""
+async def get_gateway(request: Request) -> State:
+    """The gateway's state, whichever generation of the index is live."""
     state: State = request.app.state.gateway
     return state
+
+
+GatewayOf = Annotated[State, Depends(get_gateway)]
+
+
+async def get_state(gateway: GatewayOf) -> AsyncIterator[State]:
+    """The gateway's state for one request, which sees one generation of the index: the one that is live then."""
+    async with gateway.live.reading() as reader:
+        yield replace(gateway, pool=reader.pool, embedder=reader.made)
 
 
 StateOf = Annotated[State, Depends(get_state)]

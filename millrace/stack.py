@@ -12,10 +12,7 @@ from typing import Self
 
 import httpx
 
-from db.migrate import migrate, prepare
 from db.pool import DatabaseSettings
-from engine.embed import EmbedderSettings
-from engine.embedders import create_embedder
 from gateway.settings import GatewaySettings
 from millrace.local.home import Home
 from millrace.local.kafka import LocalKafka
@@ -23,6 +20,7 @@ from millrace.local.ports import require_free_port
 from millrace.local.postgres import LocalPostgres
 from millrace.local.process import Child, terminate_in_order
 from millrace.settings import CommandSettings
+from millrace.tables import bring_up_to_date
 from schemas.broker import BrokerSettings, ensure_topics
 
 READY_DEADLINE_S = 60
@@ -99,10 +97,7 @@ class Stack:
                 os.environ["DATABASE_URL"] = server.dsn
 
     def _set_up(self) -> None:
-        database = DatabaseSettings()
-        migrate(database)
-        embedder = create_embedder(EmbedderSettings())
-        asyncio.run(prepare(database, embedder.name, embedder.dimensions))
+        bring_up_to_date(DatabaseSettings())
         asyncio.run(ensure_topics(BrokerSettings()))
         self._say("tables and topics are up to date")
 

@@ -83,7 +83,7 @@ async def ensure_topics(
 
     Raises `BrokerUnavailable`, and `TopicMismatch` where a partition count differs (keys would change partition).
     """
-    async with _admin(settings) as admin:
+    async with admin_client(settings) as admin:
         existing = await _described(admin)
         missing = [topic for topic in topics if create and topic.name not in existing]
         created = set()
@@ -102,7 +102,8 @@ async def ensure_topics(
 
 
 @asynccontextmanager
-async def _admin(settings: BrokerSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_client(settings: BrokerSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client for topics and groups. Raises `BrokerUnavailable` for whatever goes wrong with the broker."""
     admin = AIOKafkaAdminClient(**settings.client())
     try:
         await admin.start()

@@ -1,6 +1,6 @@
 """The topics, each declared once: what it carries, its key, its partitions and how long it keeps things."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.events import (
     ChatCompleted,
@@ -124,3 +124,21 @@ GROUP_OF_STAGE = {
     "answer": ("millrace-answer", CHAT_REQUESTED),
 }
 """Each stage's consumer group and the topic it reads."""
+
+FIRST_GENERATION = 1
+"""Of the index; its topics and groups have the plain names."""
+STAGES_OF_GENERATION = ("parse", "embed", "index")
+"""The stages that each index generation has for itself."""
+
+
+def of_generation(topic: Topic, generation: int) -> Topic:
+    """The topic as an index generation has it: between its stages one of its own; all others are shared."""
+    if generation == FIRST_GENERATION or topic not in {CHUNKED, EMBEDDED}:
+        return topic
+    return replace(topic, name=f"{topic.name}.g{generation}")
+
+
+def group_of(stage: str, generation: int) -> str:
+    """The consumer group of a stage of an index generation."""
+    group, _ = GROUP_OF_STAGE[stage]
+    return group if generation == FIRST_GENERATION or stage not in STAGES_OF_GENERATION else f"{group}-g{generation}"

@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import asyncpg
 
-from db import conversations, documents
+from db import conversations, documents, generations
 from db.chunks import HEADING_SEPARATOR
-from db.pool import Connection, Pool
+from db.live import Live, Reader
+from db.pool import Connection
 from db.search import Mode, search
 from engine.answer import Answerer, Passage, Turn, bounded
 from engine.cite import Citer
 from engine.embed import Embedder
-from schemas.errors import InvalidEvent
+from schemas.errors import InvalidEvent, MillraceError
 from schemas.events import ChatCompleted, ChatDelta, ChatFailed, ChatRequested, Citation, Failure, Place, SearchFilters
 from schemas.topics import CHAT_EVENTS, CHAT_REQUESTED
 from schemas.wire import decode
@@ -25,33 +27,51 @@ PASSAGES_MAX = 8
 HISTORY_MESSAGES_MAX = 10
 
 
+class GenerationChanged(MillraceError):
+    """Another generation of the index became the live one at this moment."""
+
+    type = "generation-changed"
+    transient = True
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What answers are made with, beside the index."""
+
+    embedder: Embedder
+    answerer: Answerer
+
+    async def aclose(self) -> None:
+        """Let go of both."""
+        await self.answerer.aclose()
+        await self.embedder.aclose()
+
+
 class AnswerStage(Stage):
     """``chat.requested`` → ``chat.events`` and the conversation's tables."""
 
     name = "answer"
     topic = CHAT_REQUESTED
 
-    def __init__(
-        self, outbox: Outbox, attempts_max: int, *, answerer: Answerer, embedder: Embedder, pool: Pool
-    ) -> None:
+    def __init__(self, outbox: Outbox, attempts_max: int, live: Live[Means]) -> None:
         super().__init__(outbox, attempts_max)
-        self._answerer = answerer
-        self._embedder = embedder
-        self._pool = pool
+        self._live = live
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Answer one question, or tell the stored answer again."""
         [record] = records
         request = _read(record)
-        stored = await conversations.answer_to(
-            self._pool, request.tenant_id, request.conversation_id, request.request_id
-        )
-        completed = _stored(request, stored) if stored else await self._answer(record, request)
+        async with self._live.reading() as reader:
+            stored = await conversations.answer_to(
+                reader.pool, request.tenant_id, request.conversation_id, request.request_id
+            )
+            completed = _stored(request, stored) if stored else await self._answer(record, request, reader)
         await self.outbox.emit(CHAT_EVENTS, record, [(completed, None)])
 
     async def give_up(self, record: Record, failure: Failure) -> None:
         """Keep the question, and tell whoever waits that no answer will come."""
-        await self.outbox.keep(record, failure)
+        async with self._live.reading() as reader:
+            await self.outbox.of(reader.pool, reader.generation.number).keep(record, failure)
         try:
             request = _read(record)
         except InvalidEvent:
@@ -64,20 +84,20 @@ class AnswerStage(Stage):
         )
         await self.outbox.emit(CHAT_EVENTS, record, [(failed, None)])
 
-    async def _answer(self, record: Record, request: ChatRequested) -> ChatCompleted:
+    async def _answer(self, record: Record, request: ChatRequested, reader: Reader[Means]) -> ChatCompleted:
         # First and by itself: also a question that gets no answer was asked.
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with reader.pool.acquire() as connection, connection.transaction():
             await self._add_message(connection, request, "user", request.message, (), record.at)
-        passages = await self._retrieve(request)
+        passages = await self._retrieve(request, reader)
         history = [
             Turn(role=message["role"], text=message["text"])
             for message in await conversations.history(
-                self._pool, request.tenant_id, request.conversation_id, before=record.at, limit=HISTORY_MESSAGES_MAX
+                reader.pool, request.tenant_id, request.conversation_id, before=record.at, limit=HISTORY_MESSAGES_MAX
             )
         ]
         citer = Citer(request.message, passages)
         told: list[str] = []
-        async with aclosing(bounded(self._answerer.answer(request.message, passages, history))) as pieces:
+        async with aclosing(bounded(reader.made.answerer.answer(request.message, passages, history))) as pieces:
             async for piece in pieces:
                 await self._tell(record, request, told, citer.feed(piece))
         await self._tell(record, request, told, citer.end())
@@ -97,14 +117,15 @@ class AnswerStage(Stage):
         await self.outbox.emit(CHAT_EVENTS, record, [(delta, None)])
         told.append(text)
 
-    async def _retrieve(self, request: ChatRequested) -> list[Passage]:
-        [embedding] = await self._embedder.embed([request.message])
+    async def _retrieve(self, request: ChatRequested, reader: Reader[Means]) -> list[Passage]:
+        embedder = reader.made.embedder
+        [embedding] = await embedder.embed([request.message])
         rows = await search(
-            self._pool,
+            reader.pool,
             request.tenant_id,
             request.message,
             embedding,
-            self._embedder.name,
+            embedder.name,
             mode=Mode.HYBRID,
             filters=request.filters or SearchFilters(),
             limit=PASSAGES_MAX,
@@ -117,7 +138,9 @@ class AnswerStage(Stage):
         """Keep an answer and tell it as it is kept: that of another worker, if one was first with this question."""
         # The question's time plus a moment, so that it is the same on every run over this record.
         at = record.at + timedelta(microseconds=1)
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._live.reading() as reader, reader.pool.acquire() as connection, connection.transaction():
+            if await generations.hold_live(connection) != reader.generation.number:
+                raise GenerationChanged
             await conversations.touch(connection, request.tenant_id, request.conversation_id, request.message, at)
             stored = await conversations.answer_to(
                 connection, request.tenant_id, request.conversation_id, request.request_id

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Mapping
 from typing import Any, cast
 
 import faust
+from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP, EventT, Message, StreamT
 
 from schemas.broker import BrokerSettings
@@ -24,6 +25,21 @@ COMMIT_INTERVAL_S = 0.5
 class _TablelessApp(faust.App):
     def _create_directories(self) -> None:
         """Makes none: they are for tables, and would lie in whatever folder the worker was started in."""
+
+
+class _Consumer(Consumer):
+    async def perform_seek(self) -> None:
+        """Go on where the group has committed, and where it has not yet, at the beginning.
+
+        aiokafka seeks to no offset that is 0 or was never committed: after a rebalance the partition would go on behind
+        what was read before it, and what the lanes have dropped of that would be lost.
+        """
+        await super().perform_seek()
+        fresh = {tp for tp in self.assignment() if not self._committed_offset.get(tp)}
+        if fresh:
+            earliest = dict(await self.earliest_offsets(*fresh))
+            await self.seek_wait(earliest)
+            self._read_offset.update({tp: offset or None for tp, offset in earliest.items()})
 
 
 def create_app(stage: Stage, epoch: int, broker: BrokerSettings, settings: WorkerSettings) -> faust.App:
@@ -48,6 +64,7 @@ def create_app(stage: Stage, epoch: int, broker: BrokerSettings, settings: Worke
         web_enabled=False,
         loghandlers=[],
     )
+    app.transport.Consumer = _Consumer  # type: ignore[misc]
     topic = app.topic(stage.topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
     crashes: set[asyncio.Task[None]] = set()
 

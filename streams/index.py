@@ -89,7 +89,8 @@ class IndexStage(Stage):
             if status.state is State.FAILED:
                 await self.outbox.publish_letters()
         for tenant_id, document_id in {(status.tenant_id, status.document_id) for _, status in statuses}:
-            await blob_uses.sweep(self._pool, self._blobs, tenant_id, document_id)
+            derived_only = not await self.outbox.standing.is_live()
+            await blob_uses.sweep(self._pool, self._blobs, tenant_id, document_id, derived_only=derived_only)
 
     async def _apply(
         self, connection: Connection, record: Record, event: Embedded, binary: memoryview
@@ -240,7 +241,8 @@ class IndexStage(Stage):
         if row["revision"] < event.revision:
             await documents.bury(connection, event.tenant_id, event.document_id, event.revision)
             await self._replace_older(connection, event, [])
-            await conversations.withdraw(connection, event.tenant_id, event.document_id)
+            if await self.outbox.standing.speaks():  # or what a rebuild deletes once more may have come back since
+                await conversations.withdraw(connection, event.tenant_id, event.document_id)
             await processing.report(
                 connection,
                 DocumentStatus(

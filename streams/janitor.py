@@ -21,7 +21,8 @@ async def keep_tidy(outbox: Outbox, pool: Pool, blobs: Blobs) -> None:
     """Publish letters and delete blobs that were left behind, now and again and again."""
     while True:
         try:
-            letters, swept = await outbox.publish_letters(), await blob_uses.sweep(pool, blobs)
+            letters = await outbox.publish_letters()
+            swept = await blob_uses.sweep(pool, blobs, derived_only=not await outbox.standing.is_live())
             if letters or swept:
                 log.info("tidied up", letters=letters, blobs=swept)
         except (*OUTAGES, BlobsUnavailable) as error:

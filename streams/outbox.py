@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import asyncpg
 import structlog
@@ -11,12 +11,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from db import dead_letters, processing
 from db.blobs import Blobs
+from db.generations import Standing
 from db.pool import Pool
 from schemas.errors import MillraceError
 from schemas.events import DocumentFailed, DocumentStatus, DocumentSubmitted, Event, Failure, Origin, TenantId
 from schemas.position import offset_of
 from schemas.producer import Producer
-from schemas.topics import DEAD_LETTER, MESSAGE_BYTES_MAX, STATUS, SUBMITTED, Topic
+from schemas.topics import (
+    DEAD_LETTER,
+    FIRST_GENERATION,
+    MESSAGE_BYTES_MAX,
+    STATUS,
+    SUBMITTED,
+    Topic,
+    of_generation,
+)
 from schemas.trace import trace_id
 from schemas.wire import encode
 from streams.record import Record
@@ -27,12 +36,21 @@ LETTERS_AT_ONCE = 100
 
 
 class Outbox:
-    """The producer of a worker. Every method returns once the broker has acknowledged what was sent."""
+    """What the stages of a generation send by. Every method returns once the broker has acknowledged what was sent.
 
-    def __init__(self, producer: Producer, pool: Pool, blobs: Blobs) -> None:
+    Only of the live generation others hear, by statuses and letters.
+    """
+
+    def __init__(self, producer: Producer, pool: Pool, blobs: Blobs, generation: int = FIRST_GENERATION) -> None:
         self._producer = producer
         self._pool = pool
         self._blobs = blobs
+        self.generation = generation
+        self.standing = Standing(pool, generation)
+
+    def of(self, pool: Pool, generation: int) -> Self:
+        """The outbox of another generation, which ``pool`` leads to."""
+        return type(self)(self._producer, pool, self._blobs, generation)
 
     async def emit(self, topic: Topic, cause: Record, events: Iterable[tuple[Event, bytes | None]]) -> None:
         """Send events in order, each with the raw bytes behind its body if it has any.
@@ -40,10 +58,12 @@ class Outbox:
         They keep the partition of what caused them, so that a document's order holds from stage to stage.
         """
         records = (encode(event, binary=binary, traceparent=cause.traceparent) for event, binary in events)
-        await self._producer.send(topic, records, cause.partition)
+        await self._producer.send(of_generation(topic, self.generation), records, cause.partition)
 
     async def publish_status(self, cause: Record, *statuses: DocumentStatus) -> None:
         """Tell the consumers of the status topic, and the log."""
+        if not await self.standing.speaks():
+            return
         for status in statuses:
             log.info(
                 status.state.value,
@@ -100,6 +120,8 @@ class Outbox:
 
         A process that ends in between sends one again: its ``error_letter`` is the same.
         """
+        if not await self.standing.speaks():
+            return 0
         async with self._pool.acquire() as connection, connection.transaction():
             rows = await dead_letters.unpublished(connection, LETTERS_AT_ONCE)
             for row in rows:

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from aiokafka.partitioner import murmur2
 
 from db import blob_uses, documents, processing
 from db.blobs import Blobs
+from db.errors import BlobMissing
 from db.pool import Pool
 from schemas.errors import InvalidEvent, MillraceError
 from schemas.events import (
@@ -36,6 +38,7 @@ from schemas.wire import decode
 from streams.fair import FairGate
 from streams.outbox import Outbox, failed_event, failure_of
 from streams.parser import Parsed, Parser
+from streams.precedent import Cancelled, Precedent, Superseded, ended
 from streams.record import Record
 from streams.stage import Stage
 
@@ -63,18 +66,6 @@ class OtherContent(MillraceError):
     type = "other-content"
 
 
-class Cancelled(MillraceError):
-    """It was cancelled before it was done."""
-
-    type = "cancelled"
-
-
-class Superseded(MillraceError):
-    """Something newer was submitted meanwhile."""
-
-    type = "superseded"
-
-
 class NothingToResubmit(MillraceError):
     """The document has no content that could be submitted again."""
 
@@ -95,7 +86,10 @@ class ParseStage(Stage):
         self._gate = FairGate(parser.processes)
         self._pool = pool
         self._blobs = blobs
+        self._precedent = Precedent(pool, outbox.standing)
         self._parsing: dict[bytes | None, tuple[int, asyncio.Future[Parsed]]] = {}
+        self._foreseen: set[tuple[int, int]] = set()
+        """Partition and position of what was foreseen here; what comes from another worker is foreseen again."""
 
     def is_heavy(self, record: Record) -> bool:
         """Whether the content is large, or what is to be submitted again, which may be."""
@@ -116,6 +110,10 @@ class ParseStage(Stage):
             return
         if not isinstance(event, DocumentCancelled | DocumentDeleted) or partition_of(event.key()) != record.partition:
             return
+        if (record.partition, record.position) in self._foreseen:
+            return
+        if await self._precedent.binds(event, record.position):
+            return  # in a rebuild it comes too early, and would end what was done long before
         failure = failure_of(Cancelled(), self.name, 1)
         async with self._pool.acquire() as connection, connection.transaction():
             await documents.cancel(connection, event.tenant_id, event.document_id, record.position)
@@ -133,10 +131,10 @@ class ParseStage(Stage):
                 document_id=event.document_id,
                 origin=origin,
                 state=State.CANCELLED,
-                error=failure,
                 **values,
             )
             await self.outbox.publish_status(record, status)
+        self._foreseen.add((record.partition, record.position))
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Parse one submission, or pass on what else was asked for."""
@@ -144,25 +142,28 @@ class ParseStage(Stage):
         event = _read(record)
         if (partition := partition_of(event.key())) != record.partition:
             # Clients differ in their partitioners (librdkafka's default is not Java's); order needs one place per key.
-            await self.outbox.resend(record, partition)
+            if not await self._precedent.passed(record):
+                await self.outbox.resend(record, partition)
             return
+        settled = await self._precedent.of(event, record.position)
         ids = {"tenant_id": event.tenant_id, "document_id": event.document_id, "origin": record.origin}
         match event:
             case DocumentSubmitted():
-                await self._parse(record, event)
+                await self._parse(record, event, settled)
             case DocumentResubmitted():
                 try:
-                    submission = await self._submission_of(record, event)
+                    submission = await self._submission_of(record, event, settled)
                 except (Superseded, NothingToResubmit) as error:
                     await self._drop(record, event, error)
                 else:
-                    await self._parse(record, submission)
+                    await self._parse(record, submission, settled)
             case DocumentDeleted():
                 await self.outbox.report(record, _status(record, event, State.RECEIVED))
                 await self.outbox.emit(CHUNKED, record, [(DocumentForgotten.model_validate(ids), None)])
             case DocumentCancelled():
                 await self.foresee(record)
                 await self.outbox.emit(CHUNKED, record, [(DocumentDropped.model_validate(ids), None)])
+        self._foreseen.discard((record.partition, record.position))
 
     async def give_up(self, record: Record, failure: Failure) -> None:
         """Send the failure down the line, so that it takes the place of the chunks; keep what is no event at all."""
@@ -179,8 +180,12 @@ class ParseStage(Stage):
         """Let the document's status say how often it was tried."""
         await self.outbox.note_attempt(record, record.position, attempt)
 
-    async def _submission_of(self, record: Record, event: DocumentResubmitted) -> DocumentSubmitted:
+    async def _submission_of(
+        self, record: Record, event: DocumentResubmitted, settled: asyncpg.Record | None
+    ) -> DocumentSubmitted:
         """What is to be submitted once more. Raises `Superseded` or `NothingToResubmit`."""
+        if settled and settled["submission"]:
+            return DocumentSubmitted.model_validate(settled["submission"])
         newest = await processing.newest_before(self._pool, event.tenant_id, event.document_id, record.position)
         if newest is None:
             raise NothingToResubmit
@@ -204,18 +209,24 @@ class ParseStage(Stage):
     async def _is_wanted(self, record: Record, event: Written) -> bool:
         return await processing.is_wanted(self._pool, event.tenant_id, event.document_id, record.position)
 
-    async def _parse(self, record: Record, event: DocumentSubmitted) -> None:
+    async def _parse(self, record: Record, event: DocumentSubmitted, settled: asyncpg.Record | None) -> None:
         await self.outbox.report(record, _status(record, event, State.PARSING))
-        content = await self._keep_content(record, event)
+        end = ended(settled)
+        content = await self._keep_content(record, event, is_read=end is None)
         parsed, text_key = None, None
-        if await self._is_wanted(record, event):
-            async with self._file(content) as path:
-                heavy = content.size_bytes > LIGHT_BYTES_MAX
-                parsed = await self._parsed(record, self._parse_in_turn(event, path, heavy=heavy))
+        if end is None and await self._is_wanted(record, event):
+            try:
+                async with self._file(content) as path:
+                    heavy = content.size_bytes > LIGHT_BYTES_MAX
+                    parsed = await self._parsed(record, self._parse_in_turn(event, path, heavy=heavy))
+            except BlobMissing:
+                # The generation that this one follows may have gone on, and have had the content deleted.
+                if (end := ended(await self._precedent.of(event, record.position))) is None:
+                    raise
         if parsed:
             text_key = await self._keep_text(record, event, parsed.text)
         if parsed is None or text_key is None or not await self._is_wanted(record, event):
-            await self._drop(record, event, Cancelled())
+            await self._drop(record, event, end or Cancelled())
             return
         attributes = DocumentAttributes.model_validate(event.model_dump(include=set(DocumentAttributes.model_fields)))
         document = ExtractedDocument(
@@ -250,8 +261,10 @@ class ParseStage(Stage):
             ),
         )
 
-    async def _keep_content(self, record: Record, event: DocumentSubmitted) -> BlobContent:
+    async def _keep_content(self, record: Record, event: DocumentSubmitted, *, is_read: bool) -> BlobContent:
         """Have the content in the object store, note that it is needed, and keep the submission for another attempt.
+
+        ``is_read``: that it is going to be read; else what is not there any more does not come back.
 
         Raises `ForeignContent`.
         """
@@ -267,25 +280,30 @@ class ParseStage(Stage):
         await processing.keep_submission(self._pool, record.position, submission)
         if not content.key.startswith(f"{event.tenant_id}/"):
             raise ForeignContent(content.key)
-        needed = await blob_uses.begin(
-            self._pool, event.tenant_id, event.document_id, record.position, content.key, derived=False
-        )
-        if needed and inline is not None:
-            await self._blobs.put(content.key, inline)
+        await self._keep_blob(record, event, content.key, inline if is_read else None, derived=False)
         return content
 
     async def _keep_text(self, record: Record, event: DocumentSubmitted, text: str) -> str | None:
         """Store the extracted text and return its key, which is this run's alone; None if it is not wanted any more."""
         key = f"{event.tenant_id}/texts/{event.document_id}/{record.position}-{uuid.uuid4().hex[:12]}"
-        use = self._pool, event.tenant_id, event.document_id, record.position, key
-        if not await blob_uses.begin(*use, derived=True):
-            return None
-        await self._blobs.put(key, text.encode())
-        if await blob_uses.goes_on(*use):
-            return key
-        # Nobody waits for it any more, and whoever deleted it did so before it was there.
+        return key if await self._keep_blob(record, event, key, text.encode(), derived=True) else None
+
+    async def _keep_blob(
+        self, record: Record, event: DocumentSubmitted, key: str, data: bytes | None, *, derived: bool
+    ) -> bool:
+        """Note that a blob is needed, and write it unless it is there; false where nobody needs it any more."""
+        if not await blob_uses.begin(
+            self._pool, event.tenant_id, event.document_id, record.position, key, derived=derived
+        ):
+            return False
+        if data is None:
+            return True
+        await self._blobs.put(key, data)
+        if await blob_uses.is_needed(self._pool, event.tenant_id, key):
+            return True
+        # Whoever deleted it did so before it was there: this worker was away for long.
         await self._blobs.delete([key])
-        return None
+        return False
 
     async def _parsed(self, record: Record, work: Coroutine[Any, Any, Parsed]) -> Parsed | None:
         """The parsed file; None if what was foreseen has stopped it."""

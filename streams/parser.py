@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from multiprocessing.util import Finalize
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import structlog
 from pebble import ProcessExpired, ProcessPool
 
 from engine.chunk import ChunkSettings, chunk
+from engine.errors import TooManyChunks
 from engine.parse import ParseLimits, parse
 from schemas.errors import MillraceError
 from schemas.events import Chunk
@@ -178,7 +180,10 @@ def end_with_worker(worker_pid: int) -> None:
 def parse_and_chunk(path: Path, media_type: str, limits: ParseLimits, chunking: ChunkSettings) -> Parsed:
     """What runs in the parser's process."""
     document = parse(path, media_type, limits)
-    return Parsed(document.text, document.title, len(document.pages) or None, list(chunk(document, chunking)))
+    chunks = list(islice(chunk(document, chunking), limits.chunks_max + 1))
+    if len(chunks) > limits.chunks_max:
+        raise TooManyChunks(f"More than {limits.chunks_max}.")
+    return Parsed(document.text, document.title, len(document.pages) or None, chunks)
 
 
 def warm_up() -> str | None:

@@ -14,7 +14,7 @@ class WorkerSettings(BaseSettings):
     parse_memory_mb: int = Field(
         default=1_024,
         ge=256,
-        description="Megabytes that a process may allocate while it parses; the longest text allowed takes about 600.",
+        description="Megabytes that a parser process may allocate; the longest text takes 250, and in emoji 800.",
     )
     attempts_max: int = Field(
         default=60,

@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from db.errors import OUTAGES as DATABASE_OUTAGES
 from schemas.errors import MillraceError
 from schemas.events import Failure
-from schemas.topics import GROUP_OF_STAGE, Topic
+from schemas.topics import Topic, group_of, of_generation
 from streams.backoff import pause_s
 from streams.metrics import DEAD_LETTERED, RETRIED
 from streams.outbox import Outbox, failure_of
@@ -38,7 +38,7 @@ class Stage(ABC):
     """One step of the flow: a topic it reads, and what it does with a few records."""
 
     name: ClassVar[str]
-    topic: ClassVar[Topic]
+    topic: Topic
     concurrency: ClassVar[int] = 3
     """Batches that are handled at a time; each takes one of the process's 8 database connections at most."""
     batch_records_max: ClassVar[int] = 1
@@ -47,12 +47,13 @@ class Stage(ABC):
 
     def __init__(self, outbox: Outbox, attempts_max: int) -> None:
         self.outbox = outbox
+        self.topic = of_generation(self.topic, outbox.generation)
         self._attempts_max = attempts_max
 
     @property
     def group(self) -> str:
         """The stage's consumer group."""
-        return GROUP_OF_STAGE[self.name][0]
+        return group_of(self.name, self.outbox.generation)
 
     def lane_of(self, record: Record) -> bytes:
         """What a record has to keep its order with: those of the same lane and partition are handled one after another.

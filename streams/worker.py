@@ -1,46 +1,49 @@
-"""A worker: one process that runs one stage, or several, until it is told to stop."""
+"""A worker: one process that runs one stage, or several, until it is told to stop.
+
+Of each stage it runs one for every generation of the index, and begins and ends them as generations come and go. Which
+of them is live changes nothing here: the stages look that up.
+"""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from functools import cached_property
-from typing import Any
 
+import asyncpg
 import faust
 import structlog
 
-from db import positions
+from db import generations, positions
 from db.blobs import Blobs, BlobSettings
+from db.errors import OUTAGES
+from db.generations import Generation, GenerationState
+from db.live import Live
 from db.pool import DatabaseSettings, Pool, close, connect
 from engine.answer import AnswererSettings
 from engine.answerers import create_answerer
-from engine.chunk import ChunkSettings
-from engine.embed import Embedder, EmbedderSettings
+from engine.embed import EmbedderSettings
 from engine.embedders import create_embedder
-from engine.parse import ParseLimits
 from schemas.broker import BrokerSettings
 from schemas.errors import MillraceError
 from schemas.log import log_id, until_log_changes
 from schemas.producer import Producer
-from schemas.topics import GROUP_OF_STAGE
-from streams.answer import AnswerStage
-from streams.app import create_app
-from streams.embed import EmbedStage
+from schemas.topics import GROUP_OF_STAGE, STAGES_OF_GENERATION
+from streams.answer import AnswerStage, Means
 from streams.health import serve_health
-from streams.index import IndexStage
-from streams.janitor import keep_tidy
+from streams.line import Site, beside, line
 from streams.months import keep_months_ahead
 from streams.outbox import Outbox
-from streams.parse import ParseStage
-from streams.parser import Parser
 from streams.settings import WorkerSettings
-from streams.stage import Stage
 
 log = structlog.get_logger()
 
 ANSWER_ATTEMPTS_MAX = 5
 """Somebody waits for an answer: seconds, not minutes."""
 STAGES = tuple(GROUP_OF_STAGE)
+LOOK_EVERY_S = 1.0
+"""After so long a new generation is noticed, and one that was abandoned let go."""
+OPEN_AGAIN_AFTER_S = 30.0
+"""A generation that cannot be served here (its model is missing, say) keeps the others from nothing."""
 
 
 class WorkerStopped(MillraceError):
@@ -50,49 +53,57 @@ class WorkerStopped(MillraceError):
     hint = "The log says why; a restart goes on where it stopped."
 
 
-class Workshop:
-    """Makes stages, and what they need once each: a worker that only indexes loads no embedder."""
+class Lines:
+    """The lines of a worker, one for each generation; ``apps`` has those of all of them, and of stages they share."""
 
-    def __init__(
-        self, stack: AsyncExitStack, settings: WorkerSettings, pool: Pool, outbox: Outbox, blobs: Blobs
-    ) -> None:
-        self._stack = stack
-        self._settings = settings
-        self._pool = pool
-        self._outbox = outbox
-        self._blobs = blobs
+    def __init__(self, site: Site, names: Sequence[str]) -> None:
+        self._site = site
+        self._names = [name for name in names if name in STAGES_OF_GENERATION]
+        self._stacks: dict[int, tuple[AsyncExitStack, list[faust.App]]] = {}
+        self._failed_at: dict[int, float] = {}
+        self.apps: list[faust.App] = []
 
-    @cached_property
-    def _embedder(self) -> Embedder:
-        embedder = create_embedder(EmbedderSettings())
-        self._stack.push_async_callback(embedder.aclose)
-        return embedder
+    async def arrange(self, existing: Sequence[Generation]) -> None:
+        """Begin and end lines until there is one for each generation that is served, the live one's first.
 
-    def stage(self, name: str) -> Stage:
-        """The stage of that name."""
-        common = self._outbox, self._settings.attempts_max
-        match name:
-            case "parse":
-                parser = Parser(self._settings, ParseLimits(), ChunkSettings())
-                self._stack.push_async_callback(parser.close)
-                return ParseStage(*common, parser, self._pool, self._blobs)
-            case "embed":
-                return EmbedStage(*common, self._embedder, self._pool)
-            case "index":
-                self._beside(keep_tidy(self._outbox, self._pool, self._blobs), "janitor")
-                return IndexStage(*common, self._pool, self._blobs)
-            case "answer":
-                answerer = create_answerer(AnswererSettings(), self._embedder)
-                self._stack.push_async_callback(answerer.aclose)
-                self._beside(keep_months_ahead(self._pool), "months")
-                return AnswerStage(
-                    self._outbox, ANSWER_ATTEMPTS_MAX, answerer=answerer, embedder=self._embedder, pool=self._pool
-                )
-        raise ValueError(f"no stage {name!r}; there are {', '.join(STAGES)}")
+        Raises what keeps the live one's from beginning.
+        """
+        served = {generation.number: generation for generation in existing if generation.state.served}
+        for number in self._stacks.keys() - served.keys():
+            await self._end(number)
+        missing = [served[number] for number in served.keys() - self._stacks.keys() if self._names]
+        for generation in sorted(missing, key=lambda each: each.state is not GenerationState.LIVE):
+            await self._begin(generation)
 
-    def _beside(self, job: Coroutine[Any, Any, None], name: str) -> None:
-        """Run a job for as long as the worker runs."""
-        self._stack.callback(asyncio.create_task(job, name=name).cancel)
+    async def close(self) -> None:
+        """End all lines."""
+        for number in list(self._stacks):
+            await self._end(number)
+
+    async def _begin(self, generation: Generation) -> None:
+        number = generation.number
+        if self._failed_at.get(number, -OPEN_AGAIN_AFTER_S) > time.monotonic() - OPEN_AGAIN_AFTER_S:
+            return
+        stack = AsyncExitStack()
+        try:
+            apps = await stack.enter_async_context(line(self._site, generation, self._names))
+        except Exception:
+            await stack.aclose()
+            if generation.state is GenerationState.LIVE:
+                raise
+            self._failed_at[number] = time.monotonic()
+            log.exception("generation not served", generation=number)
+            return
+        self._stacks[number] = stack, apps
+        self.apps += apps
+        log.info("generation served", generation=number, state=generation.state, stages=self._names)
+
+    async def _end(self, number: int) -> None:
+        stack, apps = self._stacks.pop(number)
+        for app in apps:
+            self.apps.remove(app)
+        await stack.aclose()
+        log.info("generation not served any more", generation=number)
 
 
 async def run_worker(names: Sequence[str], stop: asyncio.Event) -> None:
@@ -107,25 +118,48 @@ async def run_worker(names: Sequence[str], stop: asyncio.Event) -> None:
         await kafka.start()
         stack.push_async_callback(kafka.stop)
         blobs = Blobs(BlobSettings())
-        workshop = Workshop(stack, settings, pool, Outbox(kafka, pool, blobs), blobs)
-        apps = [create_app(workshop.stage(name), epoch, broker, settings) for name in names]
+        site = Site(settings, broker, epoch, Outbox(kafka, pool, blobs), blobs)
+        lines = Lines(site, names)
+        stack.push_async_callback(lines.close)
         if settings.port:
-            await stack.enter_async_context(serve_health(settings.host, settings.port, apps))
-        for app in apps:
-            stack.push_async_callback(app.stop)
-        await asyncio.gather(*(app.start() for app in apps))
+            await stack.enter_async_context(serve_health(settings.host, settings.port, lines.apps))
+        if "answer" in names:
+            lines.apps += await _answering(site, pool, stack)
+        await lines.arrange(await generations.listed(pool))
         log.info("worker ready", stages=list(names))
-        await _until_stopped(apps, stop, asyncio.create_task(until_log_changes(broker, log_read)))
+        changed = asyncio.create_task(until_log_changes(broker, log_read))
+        stack.callback(changed.cancel)
+        await _until_stopped(lines, pool, stop, changed)
 
 
-async def _until_stopped(apps: Sequence[faust.App], stop: asyncio.Event, changed: asyncio.Task[None]) -> None:
+async def _answering(site: Site, pool: Pool, stack: AsyncExitStack) -> list[faust.App]:
+    """The answer stage, which the generations share: each answer comes from the one that is live then."""
+
+    def means(generation: Generation) -> Means:
+        embedder = create_embedder(EmbedderSettings(**generation.embedder))
+        return Means(embedder, create_answerer(AnswererSettings(), embedder))
+
+    live = Live(DatabaseSettings(), pool, means)
+    stack.push_async_callback(live.aclose)
+    async with live.reading():
+        pass  # its model is loaded before the first question comes, or the worker does not start
+    beside(stack, keep_months_ahead(pool), "months")
+    return await site.start([AnswerStage(site.outbox, ANSWER_ATTEMPTS_MAX, live)], stack)
+
+
+async def _until_stopped(lines: Lines, pool: Pool, stop: asyncio.Event, changed: asyncio.Task[None]) -> None:
     told = asyncio.create_task(stop.wait())
-    ended = [asyncio.create_task(app.wait_until_stopped()) for app in apps]
-    await asyncio.wait([told, changed, *ended], return_when=asyncio.FIRST_COMPLETED)
-    if changed.done():
-        await changed
-    for task in (told, changed, *ended):
-        task.cancel()
-    if not stop.is_set():
-        crashed = [str(app.crash_reason) for app in apps if app.crashed]
-        raise WorkerStopped("; ".join(crashed) or None)
+    while True:
+        await asyncio.wait([told, changed], timeout=LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+        if told.done():
+            return
+        if changed.done():
+            told.cancel()
+            await changed
+        if ailing := [app for app in lines.apps if app.crashed or app.should_stop]:
+            told.cancel()
+            raise WorkerStopped("; ".join(str(app.crash_reason) for app in ailing if app.crashed) or None)
+        try:
+            await lines.arrange(await generations.listed(pool))
+        except (OSError, *OUTAGES, asyncpg.TransactionRollbackError) as error:
+            log.warning("generations not looked up", error=repr(error))

@@ -5,13 +5,9 @@ VALUES (:tenant_id, :blob_key, :document_id, :revision, :derived)
 ON CONFLICT (tenant_id, blob_key, document_id, revision) DO UPDATE SET derived = excluded.derived WHERE NOT b.ended
 RETURNING true;
 
--- name: goes_on$
--- Whether a revision still needs a blob.
-SELECT EXISTS (
-    SELECT FROM blob_uses
-    WHERE tenant_id = :tenant_id AND blob_key = :blob_key AND document_id = :document_id AND revision = :revision
-      AND NOT ended
-);
+-- name: is_needed$
+-- Whether any revision still needs a blob.
+SELECT EXISTS (SELECT FROM blob_uses WHERE tenant_id = :tenant_id AND blob_key = :blob_key AND NOT ended);
 
 -- name: end_uses!
 -- Nothing up to a revision needs its blobs any more, but for those that are kept.
@@ -34,7 +30,8 @@ WHERE tenant_id = :tenant_id AND blob_key = :blob_key AND document_id = :documen
 -- Blobs whose uses have all ended; of one document, or of all.
 SELECT DISTINCT b.tenant_id, b.blob_key
 FROM blob_uses b
-WHERE b.ended AND (:tenant_id::text IS NULL OR (b.tenant_id = :tenant_id AND b.document_id = :document_id))
+WHERE b.ended AND (b.derived OR NOT :derived_only)
+  AND (:tenant_id::text IS NULL OR (b.tenant_id = :tenant_id AND b.document_id = :document_id))
   AND NOT EXISTS (
       SELECT FROM blob_uses other
       WHERE other.tenant_id = b.tenant_id AND other.blob_key = b.blob_key AND NOT other.ended

@@ -21,7 +21,13 @@ WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision BETWEEN
 
 -- name: list_chunks
 -- A page of the visible chunks of a document, in order.
-SELECT c.ordinal, c.page, c.start_char, c.end_char, c.token_count, c.content_hash, c.headings, c.text, c.revision
+SELECT c.ordinal, c.page, c.start_char, c.end_char, c.token_count, c.headings, c.text, c.revision,
+       -- The same in every revision that has the chunk: what is in it, and how many equal ones stand before it.
+       c.content_hash || '-' || (
+           SELECT count(*) FROM document_chunks e
+           WHERE e.tenant_id = c.tenant_id AND e.document_id = c.document_id AND e.revision = c.revision
+             AND e.content_hash = c.content_hash AND e.ordinal < c.ordinal
+       ) AS chunk_id
 FROM documents d
 JOIN document_chunks c ON c.tenant_id = d.tenant_id AND c.document_id = d.document_id AND c.revision = d.revision
 WHERE d.tenant_id = :tenant_id AND d.document_id = :document_id AND NOT d.deleted AND c.ordinal > :after

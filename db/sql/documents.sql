@@ -6,6 +6,13 @@ VALUES (:tenant_id, :document_id, :position)
 ON CONFLICT (tenant_id, document_id) DO UPDATE SET applied = excluded.applied WHERE d.applied < excluded.applied
 RETURNING revision, deleted, cancelled, blob_key, text_key;
 
+-- name: lock_document$
+-- Lock a document's row until the transaction ends, created (invisible) if it is new.
+INSERT INTO documents AS d (tenant_id, document_id)
+VALUES (:tenant_id, :document_id)
+ON CONFLICT (tenant_id, document_id) DO UPDATE SET applied = d.applied
+RETURNING revision;
+
 -- name: settle!
 -- Note that everything asked for a document up to a place in documents.submitted has its outcome.
 UPDATE documents SET settled = greatest(settled, :position)

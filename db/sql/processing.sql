@@ -58,12 +58,20 @@ SELECT NOT EXISTS (
 );
 
 -- name: cancel_before
--- End the unfinished revisions before a place in the log as cancelled.
-UPDATE document_processing
-SET state = 'cancelled', error = :error, updated_at = now()
-WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision < :position
-  AND state = ANY(:unfinished::text[])
-RETURNING revision, chunks_total, chunks_done, attempt, filename, title, media_type;
+-- End the unfinished revisions before a place in the log as cancelled, and give those that have ended so: also before,
+-- since the process that did it may have ended before it could tell.
+WITH ended AS (
+    UPDATE document_processing
+    SET state = 'cancelled', error = :error, updated_at = now()
+    WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision < :position
+      AND state = ANY(:unfinished::text[])
+    RETURNING revision, chunks_total, chunks_done, attempt, error, filename, title, media_type
+)
+SELECT * FROM ended
+UNION ALL
+SELECT revision, chunks_total, chunks_done, attempt, error, filename, title, media_type FROM document_processing
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision < :position AND state = 'cancelled'
+ORDER BY revision;
 
 -- name: newest_before^
 -- The newest revision before a place in the log, but for those that came to nothing themselves, and the visible one.

@@ -78,6 +78,12 @@ page AS (
 SELECT c.document_id, c.ordinal, p.score::float8 AS score, p.vector_rank, p.text_rank, c.revision, c.title, c.filename,
        c.media_type, c.collection, c.tags, c.metadata, c.page, c.start_char, c.end_char, c.headings, c.places,
        c.text,
+       -- As in chunks.sql.
+       c.content_hash || '-' || (
+           SELECT count(*) FROM document_chunks e
+           WHERE e.tenant_id = c.tenant_id AND e.document_id = c.document_id AND e.revision = c.revision
+             AND e.content_hash = c.content_hash AND e.ordinal < c.ordinal
+       ) AS chunk_id,
        -- Marks are control characters, which no stored text contains.
        CASE WHEN highlighted.words IS NULL THEN c.text ELSE
            ts_headline('english', c.text, highlighted.words, E'HighlightAll=true, StartSel=\x02, StopSel=\x03')

@@ -1,1 +1,1 @@
-"""Documents: upload, follow, read, list and delete."""
+"""Documents: upload, follow, read, list, delete, cancel, retry and reprocess."""

@@ -16,7 +16,13 @@ from gateway.admission import Overloaded, ShareExceeded
 from gateway.documents import service
 from gateway.documents.events import progress_events
 from gateway.documents.models import Accepted, ChunkOut, ChunkPage, Document, DocumentPage, Status, TextDocument
-from gateway.documents.service import DocumentNotFound, NotIndexedYet
+from gateway.documents.service import (
+    DocumentNotFound,
+    NothingToCancel,
+    NothingToReprocess,
+    NothingToRetry,
+    NotIndexedYet,
+)
 from gateway.documents.upload import EmptyFile, Upload
 from gateway.problems import BodyTooLarge, InvalidCursor, InvalidRequest, responses
 from gateway.state import (
@@ -247,5 +253,57 @@ async def delete_document(
     `status_url` and `events_url` say when it is `deleted`.
     """
     accepted, place = await service.delete(state, tenant, document_id, traceparent)
+    response.headers[POSITION_HEADER] = place.token()
+    return accepted
+
+
+@router.post(
+    "/{document_id}/cancel",
+    status_code=202,
+    response_model=Accepted,
+    summary="Stop what is unfinished of a document",
+    responses=responses(DocumentNotFound, NothingToCancel, BrokerUnavailable),
+)
+async def cancel_document(
+    response: Response, state: StateOf, tenant: Tenant, traceparent: Traceparent, document_id: DocumentIdPath
+) -> Accepted:
+    """Its unfinished revisions end as `cancelled`, and what searches see of it stays as it is. One that is indexed
+    before the cancellation gets there stays indexed.
+    """
+    accepted, place = await service.cancel(state, tenant, document_id, traceparent)
+    response.headers[POSITION_HEADER] = place.token()
+    return accepted
+
+
+@router.post(
+    "/{document_id}/retry",
+    status_code=202,
+    response_model=Accepted,
+    summary="Try a document again that failed or was cancelled",
+    responses=responses(DocumentNotFound, NothingToRetry, BrokerUnavailable, Overloaded),
+)
+async def retry_document(
+    response: Response, state: StateOf, tenant: Tenant, traceparent: Traceparent, document_id: DocumentIdPath
+) -> Accepted:
+    """The same content as a new revision, unless something newer is submitted meanwhile."""
+    accepted, place = await service.retry(state, tenant, document_id, traceparent)
+    response.headers[POSITION_HEADER] = place.token()
+    return accepted
+
+
+@router.post(
+    "/{document_id}/reprocess",
+    status_code=202,
+    response_model=Accepted,
+    summary="Run a document through the pipeline again",
+    responses=responses(DocumentNotFound, NothingToReprocess, BrokerUnavailable, Overloaded),
+)
+async def reprocess_document(
+    response: Response, state: StateOf, tenant: Tenant, traceparent: Traceparent, document_id: DocumentIdPath
+) -> Accepted:
+    """Its newest content as a new revision, parsed, cut and embedded as it is done now. Searches see the one before
+    until it is indexed.
+    """
+    accepted, place = await service.reprocess(state, tenant, document_id, traceparent)
     response.headers[POSITION_HEADER] = place.token()
     return accepted

@@ -10,6 +10,7 @@ from db.chunks import HEADING_SEPARATOR
 from schemas.events import DocumentAttributes, DocumentId, Failure, State
 
 DOCUMENT_TEXT_CHARS_MAX = 4_000_000
+CHUNK_ID = "Unique in its document; the same in every revision that has the same text under the same headings."
 
 
 class TextDocument(DocumentAttributes):
@@ -108,6 +109,7 @@ class DocumentPage(BaseModel):
 class ChunkOut(BaseModel):
     """A chunk; ``text`` is the document's extracted text from ``start`` to ``end``."""
 
+    chunk_id: str = Field(description=CHUNK_ID)
     ordinal: int
     page: int | None
     heading_path: list[str]
@@ -120,6 +122,7 @@ class ChunkOut(BaseModel):
     def of(cls, row: asyncpg.Record) -> Self:
         """From a row of `db.chunks`."""
         return cls(
+            chunk_id=row["chunk_id"],
             ordinal=row["ordinal"],
             page=row["page"],
             heading_path=heading_path(row["headings"]),

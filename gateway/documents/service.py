@@ -1,8 +1,8 @@
 """What the document operations share."""
 
 import uuid
-from collections.abc import AsyncIterator
-from typing import Literal
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Literal
 
 import asyncpg
 import structlog
@@ -15,22 +15,45 @@ from schemas.errors import MillraceError
 from schemas.events import (
     BlobContent,
     DocumentAttributes,
+    DocumentCancelled,
     DocumentDeleted,
+    DocumentResubmitted,
     DocumentStatus,
     DocumentSubmitted,
     Origin,
 )
 from schemas.events import State as DocumentState
-from schemas.position import Position
+from schemas.position import POSITION_MAX, Position
 from schemas.topics import SUBMITTED
 
 log = structlog.get_logger()
+
+RETRIED_STATES = {DocumentState.FAILED, DocumentState.CANCELLED}
 
 
 class DocumentNotFound(MillraceError):
     """There is no such document."""
 
     type = "document-not-found"
+
+
+class NothingToCancel(MillraceError):
+    """Nothing of the document is unfinished."""
+
+    type = "nothing-to-cancel"
+
+
+class NothingToRetry(MillraceError):
+    """The document has nothing that could be tried again."""
+
+    type = "nothing-to-retry"
+    hint = "To run one through the pipeline that is indexed, reprocess it."
+
+
+class NothingToReprocess(MillraceError):
+    """The document's content is not known any more."""
+
+    type = "nothing-to-reprocess"
 
 
 class NotIndexedYet(MillraceError):
@@ -45,7 +68,7 @@ async def submit(state: State, event: DocumentSubmitted, traceparent: str) -> tu
     structlog.contextvars.bind_contextvars(document_id=event.document_id)
     place = Position(*await state.publish(SUBMITTED, event, traceparent), event.document_id)
     # The stages will say the same in a moment; said here too, the status URL answers from the first moment on.
-    await _report_received(state, event, place, filename=event.filename, title=event.title, media_type=event.media_type)
+    await report_received(state, event, place, filename=event.filename, title=event.title, media_type=event.media_type)
     return _accepted(place), place
 
 
@@ -67,7 +90,50 @@ async def delete(state: State, tenant_id: str, document_id: str, traceparent: st
     await existing(state, tenant_id, document_id)
     event = DocumentDeleted(tenant_id=tenant_id, document_id=document_id)
     place = Position(*await state.publish(SUBMITTED, event, traceparent), event.document_id)
-    await _report_received(state, event, place)
+    await report_received(state, event, place)
+    return _accepted(place), place
+
+
+async def cancel(state: State, tenant_id: str, document_id: str, traceparent: str) -> tuple[Accepted, Position]:
+    """Write a cancellation to the log. Raises `DocumentNotFound` and `NothingToCancel`."""
+    row = await existing(state, tenant_id, document_id)
+    if DocumentState(row["state"]).final:
+        raise NothingToCancel(f"It is {row['state']}.")
+    event = DocumentCancelled(tenant_id=tenant_id, document_id=document_id)
+    place = Position(*await state.publish(SUBMITTED, event, traceparent), document_id)
+    return _accepted(place), place
+
+
+async def retry(state: State, tenant_id: str, document_id: str, traceparent: str) -> tuple[Accepted, Position]:
+    """Submit what failed or was cancelled once more. Raises `DocumentNotFound` and `NothingToRetry`."""
+    state.admission.work()
+    await existing(state, tenant_id, document_id)
+    newest = await processing.newest_before(state.pool, tenant_id, document_id, POSITION_MAX + 1)
+    if newest is None or newest["submission"] is None:
+        raise NothingToRetry("Its content is not known any more.")
+    if newest["state"] not in RETRIED_STATES:
+        raise NothingToRetry(f"It is {newest['state']}.")
+    event = DocumentResubmitted(tenant_id=tenant_id, document_id=document_id, revision=newest["revision"])
+    return await _resubmit(state, event, newest["submission"], traceparent)
+
+
+async def reprocess(state: State, tenant_id: str, document_id: str, traceparent: str) -> tuple[Accepted, Position]:
+    """Submit the newest content once more. Raises `DocumentNotFound` and `NothingToReprocess`."""
+    state.admission.work()
+    await existing(state, tenant_id, document_id)
+    newest = await processing.newest_before(state.pool, tenant_id, document_id, POSITION_MAX + 1)
+    if newest is None or newest["submission"] is None:
+        raise NothingToReprocess
+    event = DocumentResubmitted(tenant_id=tenant_id, document_id=document_id)
+    return await _resubmit(state, event, newest["submission"], traceparent)
+
+
+async def _resubmit(
+    state: State, event: DocumentResubmitted, submission: Mapping[str, Any], traceparent: str
+) -> tuple[Accepted, Position]:
+    place = Position(*await state.publish(SUBMITTED, event, traceparent), event.document_id)
+    known_of_it = {name: submission.get(name) for name in ("filename", "title", "media_type")}
+    await report_received(state, event, place, **known_of_it)
     return _accepted(place), place
 
 
@@ -105,9 +171,13 @@ async def content(
         return newer, await state.blobs.stream(newer[key])
 
 
-async def _report_received(
-    state: State, event: DocumentSubmitted | DocumentDeleted, place: Position, **known_of_it: str | None
+async def report_received(
+    state: State,
+    event: DocumentSubmitted | DocumentDeleted | DocumentResubmitted,
+    place: Position,
+    **known_of_it: str | None,
 ) -> None:
+    """Let the status say already that a revision was received; the stages will say it in a moment."""
     status = DocumentStatus(
         tenant_id=event.tenant_id,
         document_id=event.document_id,

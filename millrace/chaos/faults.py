@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from signal import SIGINT, SIGQUIT, Signals
 
-from millrace.chaos.cluster import BROKERS, Cluster, Note
+from aiokafka.errors import KafkaError
+
+from millrace.chaos.cluster import BROKERS, Cluster, Note, NotReady
 from millrace.chaos.leaders import move_leaders
 from millrace.chaos.plan import Fault
 from millrace.chaos.proxy import Network
@@ -71,13 +73,17 @@ async def _stopped(number: Signals, cluster: Cluster, target: str) -> AsyncItera
 async def _rolling_restart(cluster: Cluster, kind: str) -> AsyncIterator[None]:
     for part in cluster.of_kind(kind):
         await cluster.run(part.stop)
-        await cluster.until_ready(BACK_DEADLINE_S, [part])
+        # Whether it comes back at all is found out when the round comes to rest.
+        with suppress(NotReady):
+            await cluster.until_ready(BACK_DEADLINE_S, [part])
     yield
 
 
 @asynccontextmanager
 async def _other_leaders(cluster: Cluster, _: str) -> AsyncIterator[None]:
-    await move_leaders(cluster.kafka)
+    # Beside another fault the brokers may not be able to.
+    with suppress(KafkaError, TimeoutError):
+        await move_leaders(cluster.kafka)
     yield
 
 

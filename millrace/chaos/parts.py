@@ -61,12 +61,13 @@ class Part(ABC):
         self._send(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Freeze it and what it started, as a machine that stalls does."""
+        """Freeze it and what it started, as a machine that stalls does; what has ended does not matter."""
         for process in self._family():
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
 
     def resume(self) -> None:
-        """Let it go on; what has ended meanwhile does not matter."""
+        """Let it go on."""
         for process in self._family():
             with suppress(psutil.NoSuchProcess):
                 process.resume()

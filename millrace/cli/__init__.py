@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from millrace.cli import chaos, operate, use
+from millrace.cli import chaos, dead_letter, operate, reindex, use
 from schemas.errors import MillraceError
 
 app = typer.Typer(
@@ -16,7 +16,9 @@ app = typer.Typer(
     add_completion=False,
 )
 operate.register(app)
+reindex.register(app)
 use.register(app)
+app.add_typer(dead_letter.app, name="dead-letter")
 chaos.register(app)
 
 

@@ -3,9 +3,11 @@
 What it needs is imported in it: an image for servers has no local Kafka and Postgres.
 """
 
+import logging
 import random
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from millrace.chaos.summary import Summary
 
 console = Console()
+
+SHOWN_PER_KIND_MAX = 3
+"""Violations on the terminal; `--report` has more of them."""
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +48,8 @@ def chaos(
 
     stop_like_ctrl_c()
     logs.configure("error")
+    # Our clients in front of a broker that we broke have nothing to tell.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     seed = random.randrange(1 << 31) if seed is None else seed  # noqa: S311 - a number to repeat it by
     folder = Path(tempfile.mkdtemp(prefix="millrace-chaos-"))
     console.print(f"seed {seed}", highlight=False)
@@ -72,7 +79,11 @@ def _show(summary: "Summary") -> None:
     )
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.counts.items()))
     _say(f"violations: {kinds or 'none'}")
+    shown: Counter[str] = Counter()
     for violation in report.violations:
+        shown[violation.kind] += 1
+        if shown[violation.kind] > SHOWN_PER_KIND_MAX:
+            continue
         _say(f"\n{violation.kind} (found in round {summary.rounds}, seed {summary.seed}): {violation.message}")
         for line in summary.excerpt(violation):
             _say(f"  {orjson.dumps(line).decode()}")

@@ -92,16 +92,10 @@ def gateway() -> None:
 
 def migrate() -> None:
     """Bring the database's tables up to date."""
-    from db.migrate import migrate as migrate_tables
-    from db.migrate import prepare
     from db.pool import DatabaseSettings
-    from engine.embed import EmbedderSettings
-    from engine.embedders import create_embedder
+    from millrace.tables import bring_up_to_date
 
-    database = DatabaseSettings()
-    applied = migrate_tables(database)
-    embedder = create_embedder(EmbedderSettings())
-    asyncio.run(prepare(database, embedder.name, embedder.dimensions))
+    applied = bring_up_to_date(DatabaseSettings())
     console.print(f"applied: {', '.join(applied)}" if applied else "nothing to do")
 
 

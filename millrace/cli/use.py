@@ -1,8 +1,8 @@
-"""The commands that use a running Millrace: ingest, search, ask, status."""
+"""The commands that use a running Millrace: ingest, search, ask, status, why, cancel, retry, reprocess, delete."""
 
 import asyncio
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,14 +15,14 @@ from engine.parse import media_type_of
 from millrace.client import Gateway
 from millrace.ingest import document_id, ingest_files
 from millrace.settings import CommandSettings
-from millrace.show import citation_line, hit_text
+from millrace.show import citation_line, hit_text, letter_line, status_text
 
 console = Console()
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (ingest, search, ask, status):
+    for command in (ingest, search, ask, status, why, cancel, retry, reprocess, delete):
         app.command()(command)
 
 
@@ -43,7 +43,7 @@ def ingest(
     fields = {name: value for name, value in (("collection", collection), ("tags", ",".join(tag or ()))) if value}
 
     async def run() -> int:
-        async with _gateway() as gateway:
+        async with connect_gateway() as gateway:
             return await ingest_files(gateway, list(ids), console, parallel=parallel, wait=wait, fields=fields, ids=ids)
 
     if asyncio.run(run()):
@@ -59,7 +59,7 @@ def search(
     """Search the documents."""
 
     async def run() -> dict[str, Any]:
-        async with _gateway() as gateway:
+        async with connect_gateway() as gateway:
             filters = {"collection": collection} if collection else {}
             return await gateway.search(query, mode=mode, limit=limit, filters=filters)
 
@@ -76,7 +76,7 @@ def ask(
     """Ask a question; the answer comes with its citations."""
 
     async def run() -> int:
-        async with _gateway() as gateway:
+        async with connect_gateway() as gateway:
             options = {"conversation_id": conversation} if conversation else {}
             async for name, data in gateway.ask(question, **options):
                 match name:
@@ -103,7 +103,7 @@ def status(
     """Show where Millrace and its documents stand."""
 
     async def run() -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        async with _gateway() as gateway:
+        async with connect_gateway() as gateway:
             if document_id:
                 return {}, [await gateway.status(document_id)]
             return await gateway.readiness(), [document["status"] async for document in gateway.documents()]
@@ -120,7 +120,56 @@ def status(
         console.print(f"ready: {readiness['ready']}; behind: {lag}", highlight=False)
 
 
-def _gateway() -> Gateway:
+DocumentArgument = Annotated[str, typer.Argument(help="The document's id.")]
+
+
+def why(document_id: DocumentArgument) -> None:
+    """Tell where a document stands and, if it failed, why, with its dead letters."""
+
+    async def run() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        async with connect_gateway() as gateway:
+            letters = [letter async for letter in gateway.dead_letters(document_id=document_id)]
+            return await gateway.status(document_id), letters
+
+    status, letters = asyncio.run(run())
+    console.print(status_text(status))
+    for letter in letters:
+        console.print(letter_line(letter))
+
+
+def cancel(document_id: DocumentArgument) -> None:
+    """Stop what is unfinished of a document."""
+    _act(document_id, Gateway.cancel)
+
+
+def retry(document_id: DocumentArgument) -> None:
+    """Try a document again that failed or was cancelled."""
+    _act(document_id, Gateway.retry)
+
+
+def reprocess(document_id: DocumentArgument) -> None:
+    """Run a document's newest content through the pipeline again."""
+    _act(document_id, Gateway.reprocess)
+
+
+def delete(document_id: DocumentArgument) -> None:
+    """Forget a document."""
+    _act(document_id, Gateway.delete)
+
+
+def _act(document_id: str, action: Callable[[Gateway, str], Awaitable[dict[str, Any]]]) -> None:
+    """Do something to a document, and tell where it stands once that has its outcome."""
+
+    async def run() -> dict[str, Any]:
+        async with connect_gateway() as gateway:
+            accepted = await action(gateway, document_id)
+            return await gateway.status(document_id, position=accepted["position"])
+
+    console.print(status_text(asyncio.run(run())))
+
+
+def connect_gateway() -> Gateway:
+    """A client of the gateway that the settings name."""
     settings = CommandSettings()
     return Gateway(settings.url, settings.tenant)
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -52,16 +53,13 @@ class Gateway:
 
     async def documents(self) -> AsyncIterator[Json]:
         """All documents, page by page."""
-        cursor: str | None = ""
-        while cursor is not None:
-            page = await self._json("GET", "/v1/documents", params={"cursor": cursor} if cursor else {})
-            for document in page["documents"]:
-                yield document
-            cursor = page["next_cursor"]
+        async for document in self._pages("/v1/documents", "documents", {}):
+            yield document
 
-    async def status(self, document_id: str) -> Json:
-        """Where a document stands."""
-        return await self._json("GET", f"/v1/documents/{document_id}/status")
+    async def status(self, document_id: str, *, position: str | None = None) -> Json:
+        """Where a document stands; with the ``position`` of a write, once that has its outcome."""
+        params = {"after": position} if position else {}
+        return await self._json("GET", f"/v1/documents/{document_id}/status", params=params)
 
     async def follow(self, document_id: str, *, revision: int = 0) -> AsyncGenerator[Json]:
         """A document's states, up to the final one of ``revision`` or a newer one; comes back where a stream broke.
@@ -79,6 +77,43 @@ class Gateway:
     async def delete(self, document_id: str) -> Json:
         """Delete a document."""
         return await self._json("DELETE", f"/v1/documents/{document_id}")
+
+    async def cancel(self, document_id: str) -> Json:
+        """Stop what is unfinished of a document."""
+        return await self._json("POST", f"/v1/documents/{document_id}/cancel")
+
+    async def retry(self, document_id: str) -> Json:
+        """Try a document again that failed or was cancelled."""
+        return await self._json("POST", f"/v1/documents/{document_id}/retry")
+
+    async def reprocess(self, document_id: str) -> Json:
+        """Run a document's newest content through the pipeline again."""
+        return await self._json("POST", f"/v1/documents/{document_id}/reprocess")
+
+    async def dead_letters(self, **filters: str) -> AsyncIterator[Json]:
+        """Dead letters, newest first, page by page; ``filters``: state, document_id, error_type and stage."""
+        async for letter in self._pages("/v1/dead-letters", "dead_letters", filters):
+            yield letter
+
+    async def dead_letter(self, letter_id: str) -> Json:
+        """One dead letter with the record that it is about."""
+        return await self._json("GET", f"/v1/dead-letters/{quote(letter_id, safe='')}")
+
+    async def replay(self, letter_id: str) -> Json:
+        """Send a dead letter again."""
+        return await self._json("POST", f"/v1/dead-letters/{quote(letter_id, safe='')}/replay")
+
+    async def discard(self, letter_id: str) -> Json:
+        """Give a dead letter up, and its document's content with it."""
+        return await self._json("POST", f"/v1/dead-letters/{quote(letter_id, safe='')}/discard")
+
+    async def replay_all(self, **filters: Any) -> Json:
+        """Send open dead letters again; ``filters``: document_id, error_type, stage and limit."""
+        return await self._json("POST", "/v1/dead-letters/replay", json=filters)
+
+    async def discard_all(self, **filters: Any) -> Json:
+        """Give open dead letters up; ``filters``: document_id, error_type, stage and limit."""
+        return await self._json("POST", "/v1/dead-letters/discard", json=filters)
 
     async def search(self, query: str, *, position: str | None = None, **options: Any) -> Json:
         """Search; ``options`` are the fields of the request, ``position`` that of a write to see."""
@@ -100,6 +135,14 @@ class Gateway:
         except (httpx.TransportError, ValueError) as error:
             raise GatewayUnreachable(str(self._http.base_url)) from error
         return answer
+
+    async def _pages(self, path: str, name: str, params: Mapping[str, str]) -> AsyncIterator[Json]:
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await self._json("GET", path, params={**params, **({"cursor": cursor} if cursor else {})})
+            for each in page[name]:
+                yield each
+            cursor = page["next_cursor"]
 
     async def _json(self, method: str, path: str, **arguments: Any) -> Json:
         try:

@@ -4,6 +4,8 @@ import numpy as np
 
 from db import chunks, documents
 from db.pool import Pool
+from db.search import Mode, search
+from schemas.events import SearchFilters
 from tests.db.rows import EMBEDDER, batch, publish, vector
 
 
@@ -65,3 +67,18 @@ async def test_vectors_are_known_by_content_within_a_tenant_and_an_embedder(pool
     assert np.array_equal(known[hashes[1]], vector(0.6, 0.8))
     assert await chunks.known_embeddings(pool, f"{tenant}-2", EMBEDDER, hashes) == {}
     assert await chunks.known_embeddings(pool, tenant, "another", hashes) == {}
+
+
+async def test_a_chunk_keeps_its_id_where_its_text_did_not_change(pool: Pool, tenant: str) -> None:
+    async def ids() -> list[str]:
+        return [row["chunk_id"] for row in await chunks.page(pool, tenant, "d", after=-1, limit=9)]
+
+    await publish(pool, tenant, "d", 5, ["a", "b", "a"])
+    before = await ids()
+    assert len(set(before)) == 3
+    await publish(pool, tenant, "d", 6, ["new", "a", "b", "changed", "a"])
+    after = await ids()
+    assert [after[1], after[2], after[4]] == before
+    assert len(set(after)) == 5
+    hits = await search(pool, tenant, "changed", vector(1), EMBEDDER, mode=Mode.TEXT, filters=SearchFilters(), limit=1)
+    assert [hit["chunk_id"] for hit in hits] == [after[3]]

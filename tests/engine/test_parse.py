@@ -7,6 +7,7 @@ import docx
 import pytest
 
 from engine import markup
+from engine.archive import OLE_MAGIC
 from engine.document import Heading, ParsedDocument, ParseLimits
 from engine.errors import (
     DamagedDocument,
@@ -199,11 +200,11 @@ class TestOffice:
             read(b"%PDF-1.4 anything", markup.DOCX)
 
     def test_a_password_is_named_as_the_reason(self, read: Read) -> None:
-        locked = markup.OLE_MAGIC + bytes(512) + "EncryptedPackage".encode("utf-16-le")
+        locked = OLE_MAGIC + bytes(512) + "EncryptedPackage".encode("utf-16-le")
         with pytest.raises(EncryptedDocument):
             read(locked, markup.DOCX)
         with pytest.raises(MediaTypeMismatch):
-            read(markup.OLE_MAGIC + bytes(512), markup.DOCX)
+            read(OLE_MAGIC + bytes(512), markup.DOCX)
 
     def test_what_unpacks_to_too_much_is_refused(self, read: Read, tmp_path: Path) -> None:
         bomb = archive(tmp_path / "bomb", {"word/document.xml": " " * 100_000})

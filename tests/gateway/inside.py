@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 import httpx
 
 from db.blobs import Blobs, BlobSettings
-from db.pool import Pool
+from db.live import Live
+from db.pool import DatabaseSettings, Pool
 from engine.embed import EmbedderSettings
 from engine.embedders import create_embedder
 from gateway import state as gateway_state
@@ -15,7 +16,7 @@ from gateway.app import create_app
 from gateway.hub import Hub
 from gateway.lag import LagMeter
 from gateway.settings import GatewaySettings
-from gateway.state import State
+from gateway.state import State, embedder_of
 from schemas.broker import BrokerSettings
 from schemas.producer import Producer
 
@@ -34,8 +35,9 @@ async def inside(
     kafka = Producer(broker)
     await kafka.start()
     embedder = create_embedder(EmbedderSettings())
-    lag = LagMeter(broker)
-    admission = Admission(settings, pool, lag)
+    live = Live(DatabaseSettings(), pool, embedder_of)
+    lag = LagMeter(broker, pool)
+    admission = Admission(settings, live, lag)
     state = State(
         settings,
         pool,
@@ -47,10 +49,12 @@ async def inside(
         kafka,
         epoch=0,
         log_id="inside",
+        live=live,
     )
     app = create_app(settings)
     gateway_state.install(app, state)
     transport, headers = httpx.ASGITransport(app, raise_app_exceptions=False), {"X-Millrace-Tenant": tenant}
     async with httpx.AsyncClient(transport=transport, base_url="http://g", headers=headers, timeout=30) as http:
         yield http, state
+    await live.aclose()
     await kafka.stop()

@@ -1,90 +1,20 @@
 """What there is no room for is refused before anything of it is stored, and let in once there is room."""
 
 import asyncio
-import os
-import subprocess
-import sys
-import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import httpx
 import psycopg
-import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.admission import RETRY_AFTER_MAX_S, RETRY_AFTER_UNKNOWN_S, retry_after_s
-from millrace.local import Home, LocalKafka
-from schemas.broker import BrokerSettings
-from schemas.topics import CHAT_REQUESTED, SUBMITTED
 from tests.conditions import eventually
+from tests.gateway.alone import Alone
 from tests.gateway.processes import started
 from tests.gateway.requests import problem_type
 
 TEXT = {"text": "A mill."}
-
-
-@dataclass(frozen=True, slots=True)
-class Alone:
-    """Servers that no other test uses, so that their lag and their contents are this module's own."""
-
-    environment: dict[str, str]
-    folder: Path
-
-    @property
-    def blobs(self) -> list[Path]:
-        """What is in the object store."""
-        return [path for path in (self.folder / "blobs").rglob("*") if path.is_file()]
-
-    async def ends(self) -> int:
-        """Events that were ever written by a gateway."""
-        settings = BrokerSettings.model_validate(
-            {"KAFKA_BOOTSTRAP_SERVERS": self.environment["KAFKA_BOOTSTRAP_SERVERS"]}
-        )
-        consumer = AIOKafkaConsumer(**settings.client())
-        await consumer.start()
-        ends = await consumer.end_offsets(
-            [TopicPartition(topic.name, n) for topic in (SUBMITTED, CHAT_REQUESTED) for n in range(topic.partitions)]
-        )
-        await consumer.stop()
-        return sum(ends.values())
-
-    @asynccontextmanager
-    async def gateway(self, **settings: object) -> AsyncIterator[httpx.AsyncClient]:
-        """A gateway with these settings, which no worker works for."""
-        given = {f"MILLRACE_{name.upper()}": str(value) for name, value in settings.items()}
-        with started("gateway", self.folder / "logs", self.environment | given) as (url, _):
-            async with httpx.AsyncClient(base_url=url, timeout=60) as http:
-                yield http
-
-
-@pytest.fixture(scope="module")
-def alone(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
-    folder = tmp_path_factory.mktemp("alone")
-    name = f"scratch_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    with LocalKafka(Home(folder / "home", libs=Home.default().kafka_libs)) as kafka:
-        environment = {
-            "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-            "DATABASE_URL": urlunsplit(urlsplit(database_url)._replace(path=f"/{name}")),
-            "MILLRACE_BLOBS_URL": str(folder / "blobs"),
-        }
-        for command in ("migrate", "topics"):
-            subprocess.run(
-                [sys.executable, "-m", "millrace", command],
-                check=True,
-                capture_output=True,
-                timeout=120,
-                env={**os.environ, **environment},
-            )
-        yield Alone(environment, folder)
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def as_tenant(name: str) -> dict[str, str]:

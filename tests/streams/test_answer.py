@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from db import conversations
-from db.pool import Pool
+from db.live import Live
+from db.pool import DatabaseSettings, Pool
 from engine.answer import ANSWER_CHARS_MAX, Passage, Turn
 from engine.embed import EmbedderSettings
 from engine.embedders import create_embedder
@@ -14,7 +15,7 @@ from engine.errors import AnswerTooLong
 from schemas.events import ChatCompleted, ChatDelta, ChatRequested
 from schemas.topics import CHAT_EVENTS, CHAT_REQUESTED
 from schemas.wire import decode, encode
-from streams.answer import AnswerStage
+from streams.answer import AnswerStage, Means
 from streams.outbox import Outbox
 from streams.record import Record
 from tests.db.rows import publish
@@ -39,7 +40,7 @@ class Saying:
 
 
 def stage(outbox: Outbox, pool: Pool, *pieces: str) -> AnswerStage:
-    return AnswerStage(outbox, 1, answerer=Saying(*pieces), embedder=EMBEDDER, pool=pool)
+    return AnswerStage(outbox, 1, Live(DatabaseSettings(), pool, lambda _: Means(EMBEDDER, Saying(*pieces))))
 
 
 def asked(tenant: str, message: str = "When does the wheel turn?", request_id: str = "r", offset: int = 0) -> Record:
@@ -99,7 +100,7 @@ async def test_the_answer_of_the_worker_that_was_first_is_told(outbox: Outbox, p
             await stage(outbox, pool, "It turns at seven.").handle([question])
             yield "It turns at eight."
 
-    slow = AnswerStage(outbox, 1, answerer=Overtaken(), embedder=EMBEDDER, pool=pool)
+    slow = AnswerStage(outbox, 1, Live(DatabaseSettings(), pool, lambda _: Means(EMBEDDER, Overtaken())))
     await slow.handle([question])
     async with reading(CHAT_EVENTS) as reader:
         await slow.handle([question])

@@ -104,6 +104,29 @@ async def test_what_was_done_behind_an_unfinished_record_is_not_committed(
         await eventually(lambda: _reached(topic.name, RECORDS + 1))
 
 
+async def test_what_was_never_committed_comes_again_after_a_rebalance(
+    environment: dict[str, str], tenant: str, tmp_path: Path
+) -> None:
+    topic = topic_named(f"tests.{tenant}")
+    await ensure_topics(BrokerSettings(), [topic])
+    async with writing() as kafka:
+        for partition in range(PARTITIONS):
+            await kafka.send_and_wait(topic.name, HANGING.encode(), partition=partition)
+
+    def count() -> int:
+        return sum(len(notes.read_text().split()) for notes in tmp_path.iterdir())
+
+    async def handled(times: int) -> bool:
+        return count() == times
+
+    with worker(topic.name, tmp_path / "first", HANGING, instance="one"):
+        await eventually(lambda: handled(PARTITIONS))
+        # The rebalance drops what hangs; one partition stays, the other goes, and both are read from their beginning.
+        with worker(topic.name, tmp_path / "second", HANGING, instance="two"):
+            await eventually(lambda: handled(2 * PARTITIONS), deadline_s=60)
+    assert await committed(topic.name) == 0
+
+
 async def test_full_lanes_do_not_hold_up_a_rebalance(environment: dict[str, str], tenant: str, tmp_path: Path) -> None:
     topic = topic_named(f"tests.{tenant}.two")
     await ensure_topics(BrokerSettings(), [topic])

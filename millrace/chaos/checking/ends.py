@@ -66,10 +66,12 @@ def _check_settled(key: Key, sight: Sight, timeline: Timeline, report: Report) -
         return
     ended = max(visible, timeline.removed_up_to(newest))
     for earlier in timeline.between(ended, newest):
-        if earlier.kind in SUBMISSIONS and not timeline.may_have_ended_unseen(earlier.revision or 0, sight.end):
+        revision = earlier.revision or 0
+        removed = timeline.may_be_removed(revision, sight.end)
+        if earlier.kind in SUBMISSIONS and not removed and not timeline.may_have_ended_unseen(revision, sight.end):
             report.add(
                 "lost",
-                f"revision {earlier.revision} of {name} is neither visible nor failed nor cancelled, "
+                f"revision {revision} of {name} is neither visible nor failed nor cancelled, "
                 f"and what came behind it is {sight.state}",
                 earlier.index,
                 sight.index,

@@ -1,0 +1,1 @@
+"""Dead letters: what could not be processed, to look at, send again or give up."""
