@@ -41,6 +41,12 @@ chaos: setup ## Break a cluster of real parts in 200 ways under load, and check 
 chaos-short: setup ## The same in a few rounds, with a fixed seed: 4 minutes
 	@$(VENV)/millrace chaos --rounds 14 --seed 1532
 
+FUZZ_SECONDS ?= 600
+
+.PHONY: fuzz
+fuzz: $(SYNCED) ## Shoot at the parser and the event decoder, for FUZZ_SECONDS (600) each
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(VENV)/pytest tests/fuzz
+
 .PHONY: compose-trial
 compose-trial: setup samples ## Try docker-compose.yml for real; needs a Docker engine
 	@deploy/trial

@@ -205,6 +205,10 @@ class Standing:
         leader: int | None = (await self._look())["leader"]
         return leader
 
+    def look_again(self) -> None:
+        """Have the next question answered as it is then: for what must not be done by two, nor by none."""
+        self._looked = None
+
     async def _look(self) -> asyncpg.Record:
         if self._looked is None or self._looked[0] < time.monotonic() - LOOK_EVERY_S:
             began = time.monotonic()

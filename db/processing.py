@@ -8,6 +8,7 @@ from db.pool import Connection, Pool
 from db.queries import load
 from schemas.events import (
     DerivedEvent,
+    DocumentChunked,
     DocumentStatus,
     DocumentSubmitted,
     Failure,
@@ -20,6 +21,7 @@ _queries = load("processing")
 RANKS = {state: rank for rank, state in enumerate(State)}
 """States in the order of their course."""
 UNFINISHED = [state for state in State if not state.final]
+CANCELLABLE = [state for state in State if reaches(state, State.CANCELLED)]
 
 
 async def report(connection: "Connection | Pool", status: DocumentStatus) -> bool:
@@ -43,7 +45,7 @@ async def report(connection: "Connection | Pool", status: DocumentStatus) -> boo
 
 
 async def keep_submission(connection: "Connection | Pool", revision: int, submission: DocumentSubmitted) -> None:
-    """Note what was submitted; its content lies in the object store."""
+    """Note what was submitted; what was noted first stays."""
     await _queries.keep_submission(
         connection,
         tenant_id=submission.tenant_id,
@@ -70,12 +72,21 @@ async def note_attempt(pool: Pool, tenant_id: str, document_id: str, revision: i
     )
 
 
-async def begin_run(
-    connection: Connection, tenant_id: str, document_id: str, revision: int, text_key: str
-) -> str | None:
-    """Store the chunks of this run of the parse stage from now on; the one before, if there was one."""
-    before: str | None = await _queries.begin_run(
-        connection, tenant_id=tenant_id, document_id=document_id, revision=revision, text_key=text_key
+async def next_run(pool: Pool, tenant_id: str, document_id: str, revision: int) -> int | None:
+    """The number of a run of the parse stage that begins now, higher than all before; None if nobody waits for it."""
+    run: int | None = await _queries.next_run(pool, tenant_id=tenant_id, document_id=document_id, revision=revision)
+    return run
+
+
+async def store_run(connection: Connection, batch: DocumentChunked) -> str | None:
+    """Store the chunks of a batch's run from now on; the key of the text that the one before had made, if there was."""
+    before: str | None = await _queries.store_run(
+        connection,
+        tenant_id=batch.tenant_id,
+        document_id=batch.document_id,
+        revision=batch.revision,
+        run=batch.run,
+        text_key=batch.document.text_key,
     )
     return before
 
@@ -101,7 +112,7 @@ async def cancel_before(
             document_id=document_id,
             position=position,
             error=error.model_dump(),
-            unfinished=UNFINISHED,
+            cancellable=CANCELLABLE,
         )
     ]
 
@@ -134,7 +145,7 @@ async def get(connection: "Connection | Pool", event: DerivedEvent) -> DocumentS
 
 
 async def run_of(connection: Connection, event: DerivedEvent) -> asyncpg.Record | None:
-    """``state``, ``submission``, ``text_key`` and ``received_at`` of the revision that an event is about."""
+    """``state``, ``submission``, stored ``run`` and ``received_at`` of the revision that an event is about."""
     row: asyncpg.Record | None = await _queries.get_run(
         connection, tenant_id=event.tenant_id, document_id=event.document_id, revision=event.revision
     )

@@ -1,6 +1,7 @@
 """What a generation takes from the one that it follows, and leaves behind when it goes."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import asyncpg
 
@@ -9,6 +10,8 @@ from db.pool import Pool
 from db.queries import load
 
 BLOBS_AT_ONCE = 1_000
+SOON = timedelta(seconds=5)
+"""Longer than a document takes on a system that keeps up."""
 
 
 async def outcome(pool: Pool, leader: int, tenant_id: str, document_id: str, revision: int) -> asyncpg.Record | None:
@@ -27,16 +30,20 @@ async def outcome(pool: Pool, leader: int, tenant_id: str, document_id: str, rev
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """In documents: how many there are, how many are done, and how many failed that the other generation shows."""
+    """In documents: how many there are, how many are done, how many are late, and how many failed that the other shows.
+
+    Late is what the other generation has done for longer than `SOON`; where all goes on, something is always missing.
+    """
 
     total: int
     done: int
+    late: int
     failed: int
 
 
 async def progress(pool: Pool, leader: int, follower: int) -> Progress:
     """How far a generation is, held against another one."""
-    return Progress(**await load("succession", leader=leader, follower=follower).progress(pool))
+    return Progress(**await load("succession", leader=leader, follower=follower).progress(pool, soon=SOON))
 
 
 async def delete_blobs(pool: Pool, blobs: Blobs, leader: int, number: int) -> int:

@@ -7,7 +7,6 @@ import re
 import zipfile
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from xml.parsers import expat
 
@@ -36,7 +35,9 @@ CELLS_MAX = 10_000_000
 PIECE_BYTES = 4_194_304
 """Expat begins a name or value that goes on in the next piece anew, so pieces are large."""
 
-MARKUP_ENDINGS = (".xml", ".rels", ".opf", ".ncx", "html", ".htm")
+HTML_ENDINGS = ("html", ".htm")
+"""Books are made of web pages, which are not always XML."""
+MARKUP_ENDINGS = (".xml", ".rels", ".opf", ".ncx", *HTML_ENDINGS)
 
 _CELL = re.compile(r"([A-Za-z]{1,9})([0-9]{1,12})")
 
@@ -89,11 +90,15 @@ def _check_directory(parts: list[zipfile.ZipInfo], main_part: str, limits: Parse
 
 
 def _check_xml(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
-    """Walk through a part. What is not well-formed is left to the parser, which says where."""
+    """Walk through a part. The parser behind reads on where XML ends to be such, and so past all that is found here."""
     look = _Look(part.file_size)
-    with archive.open(part) as file, suppress(expat.ExpatError):
-        while piece := file.read(PIECE_BYTES):
-            look.at(piece)
+    try:
+        with archive.open(part) as file:
+            while piece := file.read(PIECE_BYTES):
+                look.at(piece)
+    except expat.ExpatError as error:
+        if not part.filename.endswith(HTML_ENDINGS):
+            raise DamagedDocument("One of its parts is not well-formed XML.") from error
 
 
 class _Look:

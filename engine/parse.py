@@ -62,6 +62,11 @@ def media_type_of(filename: str) -> str | None:
     return _BY_EXTENSION.get(PurePath(filename).suffix.lower())
 
 
+def load() -> None:
+    """Load the libraries that the first document would wait for: a second or more."""
+    import kreuzberg  # noqa: F401, PLC0415 - 80 MB of machine code, which a process that never parses need not map
+
+
 def parse(path: Path, media_type: str, limits: ParseLimits) -> ParsedDocument:
     """Read a document. Its text is never blank, has no control characters but newline and tab, and is valid Unicode.
 

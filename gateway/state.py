@@ -1,13 +1,12 @@
 """What a gateway holds while it runs, and how a request gets at it. None of it is lost with the process."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple
 
 import structlog
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 from fastapi import Depends, FastAPI, Header, Query, Request
 
 from db import positions
@@ -33,9 +32,6 @@ from schemas.topics import Topic
 from schemas.wire import encode
 
 POSITION_HEADER = "X-Millrace-Position"
-ACKNOWLEDGED_WITHIN_S = 15
-"""Longer than one request to the broker may take. An idempotent producer never gives an event up by itself, since it
-could not number the ones behind it any more."""
 WAIT_HEADER = "X-Millrace-Wait"
 
 
@@ -66,12 +62,9 @@ class State:
     async def send(self, topic: Topic, record: Outgoing, partition: int | None = None) -> tuple[int, int]:
         """Write a record as it is, on the partition of its key if none is given; otherwise as `publish`."""
         try:
-            async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
-                [written] = await self.kafka.send(topic, [record], partition)
-        except TimeoutError as error:
-            raise BrokerUnavailable(
-                f"No acknowledgement within {ACKNOWLEDGED_WITHIN_S:g} s; whether the event was written is unknown."
-            ) from error
+            [written] = await self.kafka.send(topic, [record], partition)
+        except KafkaTimeoutError as error:
+            raise BrokerUnavailable(f"{error}; whether the event was written is unknown.") from error
         except MessageSizeTooLargeError as error:
             raise BodyTooLarge("It does not fit into one event.") from error
         except KafkaError as error:
@@ -96,7 +89,7 @@ async def open_state(settings: GatewaySettings) -> AsyncIterator[State]:
         epoch = await positions.epoch_of(pool, log_written)
         kafka = Producer(broker)
         await kafka.start()
-        stack.push_async_callback(_stop, kafka)
+        stack.push_async_callback(kafka.stop)
         hub = Hub(broker)
         await stack.enter_async_context(hub.running())
         lag = LagMeter(broker, pool)
@@ -109,13 +102,6 @@ async def open_state(settings: GatewaySettings) -> AsyncIterator[State]:
 def embedder_of(generation: Generation) -> Embedder:
     """The embedder that a generation's vectors are made with."""
     return create_embedder(EmbedderSettings(**generation.embedder))
-
-
-async def _stop(kafka: Producer) -> None:
-    """Disconnect; where the broker is away, what it has not acknowledged is given up after a while."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
-            await kafka.stop()
 
 
 def install(app: FastAPI, state: State) -> None:

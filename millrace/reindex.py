@@ -43,8 +43,8 @@ class Look:
 
     @property
     def caught_up(self) -> bool:
-        """Whether it has all that the live one has."""
-        return self.progress.done == self.progress.total
+        """Whether it keeps up with the live one."""
+        return not self.progress.late
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,6 +240,8 @@ class DocumentChunked(DerivedEvent):
     """A batch of a revision's chunks, in order; the last one closes the revision."""
 
     event_type = "millrace.document.chunked"
+    run: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    """Which time it is that this submission is parsed; chunks of two runs do not fit together."""
     document: ExtractedDocument
     chunks: tuple[Chunk, ...] = Field(min_length=1)
     chunk_total: int = Field(ge=1)
@@ -298,6 +300,7 @@ class State(StrEnum):
     INDEXED = "indexed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    DELETING = "deleting"
     DELETED = "deleted"
 
     @property
@@ -309,14 +312,15 @@ class State(StrEnum):
 _ENDED_EARLY = frozenset({State.FAILED, State.CANCELLED})
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
-    # A deletion is a revision, too: it is received, and then it is done.
-    State.RECEIVED: frozenset({State.PARSING, State.DELETED}) | _ENDED_EARLY,
+    State.RECEIVED: frozenset({State.PARSING}) | _ENDED_EARLY,
     State.PARSING: frozenset({State.EMBEDDING}) | _ENDED_EARLY,
     State.EMBEDDING: frozenset({State.INDEXING}) | _ENDED_EARLY,
     State.INDEXING: frozenset({State.INDEXED}) | _ENDED_EARLY,
     State.INDEXED: frozenset(),
     State.FAILED: frozenset(),
     State.CANCELLED: frozenset(),
+    # A deletion is a revision, too, which nothing cancels.
+    State.DELETING: frozenset({State.DELETED, State.FAILED}),
     State.DELETED: frozenset(),
 }
 """Every state that a revision can be in, and those that may follow it. A report of a state that does not follow, by

@@ -2,10 +2,17 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import BrokerResponseError, MessageSizeTooLargeError, ProducerFenced
+from aiokafka.errors import (
+    BrokerResponseError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+)
 from aiokafka.structs import RecordMetadata
 
 from schemas.broker import BrokerSettings
@@ -17,6 +24,9 @@ Headers = Sequence[tuple[str, bytes]]
 Outgoing = tuple[bytes | None, bytes | None, Headers]
 """Key, value and headers."""
 
+ACKNOWLEDGED_WITHIN_S = 12
+"""Longer than one request to the broker may take. An idempotent producer never gives an event up by itself, since it
+could not number the ones behind it any more."""
 RECORD_OVERHEAD_BYTES = 1_024
 """Room for what a batch of one record has beside key, value and headers."""
 REJECTED = (BrokerResponseError, ProducerFenced)
@@ -26,7 +36,7 @@ class Producer:
     """Sends records and returns once the broker has acknowledged them.
 
     aiokafka counts a batch also where the broker rejects it for good, and then every later one of its partition is
-    refused as out of order; so after a rejection this begins anew.
+    refused as out of order, or never told of; so after a rejection, or a long silence, this begins anew.
     """
 
     def __init__(self, settings: BrokerSettings) -> None:
@@ -40,8 +50,8 @@ class Producer:
         await self._producer.start()
 
     async def stop(self) -> None:
-        """Disconnect, once the broker has acknowledged what is on its way."""
-        await asyncio.gather(self._producer.stop(), *self._stopping)
+        """Disconnect, once the broker has acknowledged what is on its way, or after a while."""
+        await asyncio.gather(_stop(self._producer), *self._stopping)
 
     async def send(
         self, topic: Topic, records: Iterable[Outgoing], partition: int | None = None
@@ -49,35 +59,34 @@ class Producer:
         """Send records in order, each to ``partition`` or else to that of its key, and say where they are.
 
         A place whose offset is negative is unknown: the broker had the record already, from an attempt whose answer was
-        lost. Raises KafkaError; of it MessageSizeTooLargeError where a record does not fit into the topic.
+        lost. Raises KafkaError; of it MessageSizeTooLargeError where a record does not fit into the topic, and
+        KafkaTimeoutError where no acknowledgement came: then nobody knows whether the record was, or will be, written.
         """
         producer = self._producer
-        sent = []
         try:
-            for key, value, headers in records:
-                _require_fit(topic, key, value, headers)
-                sent.append(await producer.send(topic.name, value, key=key, headers=list(headers), partition=partition))
-        except Exception:
-            # Nothing of a call that has failed is still on its way, where what is sent next could overtake it.
-            await asyncio.gather(*sent, return_exceptions=True)
+            async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
+                return await _send(producer, topic, records, partition)
+        except TimeoutError as error:
+            await self._renew(producer)
+            raise KafkaTimeoutError(f"No acknowledgement within {ACKNOWLEDGED_WITHIN_S:g} s") from error
+        except REJECTED:
+            await self._renew(producer)
             raise
-        places = await asyncio.gather(*sent, return_exceptions=True)
-        for place in places:
-            if isinstance(place, REJECTED):
-                await self._renew(producer)
-            if isinstance(place, BaseException):
-                raise place
-        return places
 
-    async def _renew(self, rejected: AIOKafkaProducer) -> None:
+    async def _renew(self, given_up: AIOKafkaProducer) -> None:
         async with self._renewing:
-            if self._producer is not rejected:
+            if self._producer is not given_up:
                 return
-            log.warning("producer begins anew, since the broker rejected a record")
+            log.warning("producer begins anew, since a record was rejected or not acknowledged")
             fresh = self._made()
-            await fresh.start()
+            try:
+                async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
+                    await fresh.start()
+            except (TimeoutError, KafkaError):
+                await fresh.stop()
+                return  # nobody answers: whoever sends next finds out
             self._producer = fresh
-        stopping = asyncio.create_task(rejected.stop())
+        stopping = asyncio.create_task(_stop(given_up))
         self._stopping.add(stopping)
         stopping.add_done_callback(self._stopping.discard)
 
@@ -89,6 +98,33 @@ class Producer:
             linger_ms=0,
             max_request_size=2 * MESSAGE_BYTES_MAX,  # each topic's own limit is looked at before
         )
+
+
+async def _send(
+    producer: AIOKafkaProducer, topic: Topic, records: Iterable[Outgoing], partition: int | None
+) -> list[RecordMetadata]:
+    sent = []
+    try:
+        for key, value, headers in records:
+            _require_fit(topic, key, value, headers)
+            sent.append(await producer.send(topic.name, value, key=key, headers=list(headers), partition=partition))
+    except KafkaError:
+        # Nothing of a call that has failed is still on its way, where what is sent next could overtake it.
+        await asyncio.gather(*sent, return_exceptions=True)
+        raise
+    places = await asyncio.gather(*sent, return_exceptions=True)
+    for place in places:
+        if isinstance(place, BaseException):
+            raise place
+    return places
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    """Disconnect, whether or not what is on its way is ever acknowledged."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
+            await producer.stop()
+    await producer.client.close()
 
 
 def _require_fit(topic: Topic, key: bytes | None, value: bytes | None, headers: Headers) -> None:

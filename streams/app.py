@@ -54,7 +54,7 @@ def create_app(stage: Stage, epoch: int, broker: BrokerSettings, settings: Worke
         broker_commit_interval=COMMIT_INTERVAL_S,
         broker_max_poll_records=MAX_POLL_RECORDS,
         consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=stage.topic.max_message_bytes,
+        consumer_max_fetch_size=stage.source.max_message_bytes,
         consumer_group_instance_id=settings.instance_id and f"{settings.instance_id}-{stage.name}",
         stream_buffer_maxsize=PREFETCHED_EVENTS_MAX,
         stream_wait_empty=False,  # unfinished records come again, so nobody has to wait for them
@@ -65,7 +65,7 @@ def create_app(stage: Stage, epoch: int, broker: BrokerSettings, settings: Worke
         loghandlers=[],
     )
     app.transport.Consumer = _Consumer  # type: ignore[misc]
-    topic = app.topic(stage.topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    topic = app.topic(stage.source.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
     crashes: set[asyncio.Task[None]] = set()
 
     def crash(error: BaseException) -> None:
@@ -76,7 +76,7 @@ def create_app(stage: Stage, epoch: int, broker: BrokerSettings, settings: Worke
         # Faust commits past an unfinished record at the head of a partition if it is acknowledged out of order
         # (`_new_offset` looks for gaps behind the committed offset only), so it hears of each offset in order.
         for offset in offsets:
-            app.consumer.ack(Message(stage.topic.name, partition, offset, 0, 0, None, None, None, None))
+            app.consumer.ack(Message(stage.source.name, partition, offset, 0, 0, None, None, None, None))
 
     lanes = Lanes(stage, passed, crash)
 

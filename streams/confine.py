@@ -14,8 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-NICENESS = 5
-"""The event loop that feeds the process, and the broker beside it, go first on a small machine."""
 OOM_SCORE = 800
 """Of 1,000: where the machine's memory runs out, the kernel ends this process before the worker or a database."""
 OPEN_FILES_MAX = 256
@@ -72,7 +70,6 @@ def confine(memory_bytes_max: int) -> str | None:
 
     ``memory_bytes_max`` is what it may allocate in all, beyond which allocations fail; macOS does not enforce it.
     """
-    os.nice(NICENESS)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES_MAX)
     _limit(resource.RLIMIT_FSIZE, WRITTEN_FILE_BYTES_MAX)

@@ -1,6 +1,7 @@
 """Embed: batches of chunks get their vectors; content that already has one keeps it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,10 +57,11 @@ class EmbedStage(Stage):
                 await self.outbox.emit(EMBEDDED, record, [(event, None)])
 
     async def give_up(self, record: Record, failure: Failure) -> None:
-        """Send the failure down the line, where it ends the revision; keep what is no event at all."""
-        try:
-            _read(record)
-        except InvalidEvent:
+        """Send the failure down the line, where it ends the revision; keep what is about no submission."""
+        event = None
+        with suppress(InvalidEvent):
+            event = _read(record)
+        if not isinstance(event, DocumentChunked | DocumentFailed):
             await self.outbox.keep(record, failure)
         if failed := failed_event(record, failure):
             await self.outbox.emit(EMBEDDED, record, [(failed, None)])

@@ -71,9 +71,9 @@ class IndexStage(Stage):
         await self._tell(statuses)
 
     async def give_up(self, record: Record, failure: Failure) -> None:
-        """Record the failure, so that the revision's other batches are ignored; keep what is no event at all."""
+        """Record the failure, so that the revision's other batches are ignored; keep what is about no submission."""
         event = failed_event(record, failure)
-        if event is None or not _is_event(record):
+        if event is None or not _is_of_submission(record):
             await self.outbox.keep(record, failure)
         if event is None:
             return
@@ -122,7 +122,7 @@ class IndexStage(Stage):
         tenant_id, document_id, revision = batch.tenant_id, batch.document_id, batch.revision
         if not await processing.is_wanted(connection, tenant_id, document_id, revision):
             return None
-        if not await self._is_of_this_run(connection, batch):
+        if not await self._is_of_stored_run(connection, batch):
             return None
         vectors = np.frombuffer(binary, VECTOR_TYPE).reshape(len(batch.chunks), batch.dimensions)
         await chunks.store(connection, batch, vectors)
@@ -151,26 +151,26 @@ class IndexStage(Stage):
         await processing.report(connection, status)
         return status
 
-    async def _is_of_this_run(self, connection: Connection, batch: DocumentEmbedded) -> bool:
-        """Whether a batch belongs to the run of the parse stage that is being stored: the one that began last.
+    async def _is_of_stored_run(self, connection: Connection, batch: DocumentEmbedded) -> bool:
+        """Whether a batch belongs to the run of the parse stage that is being stored: the newest that has come.
 
         A submission may be parsed more than once, also by a worker that does not know that it has lost its partition,
-        and by another version of the code: chunks of two runs do not fit together.
+        and by another version of the code: chunks of two runs do not fit together. An older one may end half way; the
+        newest is begun again until it is whole.
         """
-        ids = batch.tenant_id, batch.document_id, batch.revision
-        run = await processing.run_of(connection, batch)
-        if run and run["text_key"] == batch.document.text_key:
+        known = await processing.run_of(connection, batch)
+        stored = known["run"] if known else 0
+        if batch.run == stored:
             return True
-        if batch.chunks[0].ordinal != 0:
-            if batch.last and not (run and run["text_key"]):
-                raise ChunksMissing("None of them but the last are here.")
+        if batch.run < stored:
             return False
-        before = await processing.begin_run(connection, *ids, batch.document.text_key)
-        await chunks.delete_revisions(
-            connection, batch.tenant_id, batch.document_id, lowest=batch.revision, highest=batch.revision
-        )
+        if batch.chunks[0].ordinal != 0:
+            raise ChunksMissing("Those at its beginning did not come.")
+        before = await processing.store_run(connection, batch)
+        ids = batch.tenant_id, batch.document_id
+        await chunks.delete_revisions(connection, *ids, lowest=batch.revision, highest=batch.revision)
         if before:
-            await blob_uses.end(connection, *ids, before)
+            await blob_uses.end(connection, *ids, batch.revision, before)
         return True
 
     async def _replace_older(
@@ -256,9 +256,10 @@ def _read(record: Record) -> tuple[Embedded, memoryview]:
     return decode(EMBEDDED_KINDS, record.key, record.value, record.headers)
 
 
-def _is_event(record: Record) -> bool:
+def _is_of_submission(record: Record) -> bool:
+    """Whether a record is about something that was submitted: then its letter is written with the outcome."""
     try:
-        _read(record)
+        event, _ = _read(record)
     except MillraceError:
         return False
-    return True
+    return isinstance(event, DocumentEmbedded | DocumentFailed)

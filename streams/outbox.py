@@ -89,7 +89,7 @@ class Outbox:
         await processing.note_attempt(self._pool, *record.ids, revision, attempt)
 
     async def keep(self, record: Record, failure: Failure) -> None:
-        """Keep a record that no document's outcome speaks for, as it came: no event at all, or a question.
+        """Keep a record that no document's outcome speaks for, as it came: no event at all, a deletion, or a question.
 
         One that came compressed may be too large to be sent on as it is; then its bytes go to the object store.
         """
@@ -97,7 +97,7 @@ class Outbox:
         if len(value or b"") > MESSAGE_BYTES_MAX:
             value, value_key = None, f"dead-letters/{record.topic}/{record.partition}-{record.position}"
             await self._blobs.put(value_key, record.value or b"")
-        failed = failed_event(record, failure, record.origin) if record.topic == SUBMITTED.name else None
+        failed = failed_event(record, failure, record.origin if record.topic == SUBMITTED.name else None)
         letter = dead_letters.Letter(
             tenant_id=_tenant_of(record),
             topic=record.topic,

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,7 @@ class ParseStage(Stage):
                 else:
                     await self._parse(record, submission, settled)
             case DocumentDeleted():
-                await self.outbox.report(record, _status(record, event, State.RECEIVED))
+                await self.outbox.report(record, _status(record, event, State.DELETING))
                 await self.outbox.emit(CHUNKED, record, [(DocumentForgotten.model_validate(ids), None)])
             case DocumentCancelled():
                 await self.foresee(record)
@@ -166,12 +166,19 @@ class ParseStage(Stage):
         self._foreseen.discard((record.partition, record.position))
 
     async def give_up(self, record: Record, failure: Failure) -> None:
-        """Send the failure down the line, so that it takes the place of the chunks; keep what is no event at all."""
-        try:
-            _read(record)
-        except InvalidEvent:
+        """Send the failure down the line, so that it takes the place of the chunks.
+
+        A submission's letter is written with its outcome; all else is kept here.
+        """
+        event = None
+        with suppress(InvalidEvent):
+            event = _read(record)
+        is_in_place = partition_of(record.key or b"") == record.partition
+        if isinstance(event, DocumentSubmitted) and is_in_place:
+            await processing.keep_submission(self._pool, record.position, event)
+        else:
             await self.outbox.keep(record, failure)
-        if partition_of(record.key or b"") != record.partition:
+        if not is_in_place:
             return  # order holds only where the key belongs, and so does what is said of its document
         if failed := failed_event(record, failure, record.origin):
             await self.outbox.emit(CHUNKED, record, [(failed, None)])
@@ -214,7 +221,8 @@ class ParseStage(Stage):
         end = ended(settled)
         content = await self._keep_content(record, event, is_read=end is None)
         parsed, text_key = None, None
-        if end is None and await self._is_wanted(record, event):
+        run = await processing.next_run(self._pool, event.tenant_id, event.document_id, record.position)
+        if end is None and run and await self._is_wanted(record, event):
             try:
                 async with self._file(content) as path:
                     heavy = content.size_bytes > LIGHT_BYTES_MAX
@@ -225,7 +233,7 @@ class ParseStage(Stage):
                     raise
         if parsed:
             text_key = await self._keep_text(record, event, parsed.text)
-        if parsed is None or text_key is None or not await self._is_wanted(record, event):
+        if run is None or parsed is None or text_key is None or not await self._is_wanted(record, event):
             await self._drop(record, event, end or Cancelled())
             return
         attributes = DocumentAttributes.model_validate(event.model_dump(include=set(DocumentAttributes.model_fields)))
@@ -251,6 +259,7 @@ class ParseStage(Stage):
                         tenant_id=event.tenant_id,
                         document_id=event.document_id,
                         origin=record.origin,
+                        run=run,
                         document=document,
                         chunks=batch,
                         chunk_total=len(parsed.chunks),

@@ -21,7 +21,8 @@ from pebble import ProcessExpired, ProcessPool
 
 from engine.chunk import ChunkSettings, chunk
 from engine.errors import TooManyChunks
-from engine.parse import ParseLimits, parse
+from engine.parse import ParseLimits, load, parse
+from engine.tokens import count_tokens
 from schemas.errors import MillraceError
 from schemas.events import Chunk
 from streams.confine import confine
@@ -30,6 +31,7 @@ from streams.settings import WorkerSettings
 log = structlog.get_logger()
 
 PR_SET_PDEATHSIG = 1
+STDOUT, STDERR = 1, 2
 TASKS_PER_PROCESS = 200
 """A parser process is replaced after so many documents, which gives back what native libraries may have leaked."""
 
@@ -112,7 +114,7 @@ class Parser:
         )
         for _ in range(self._settings.parse_processes):
             # They start now, not when the first document waits: that takes seconds.
-            pool.schedule(warm_up).add_done_callback(_warn)
+            pool.schedule(refused).add_done_callback(_warn)
         return pool
 
     def _replace_pool(self) -> None:
@@ -149,14 +151,16 @@ class Parsed:
 
 
 def begin(worker_pid: int, last_words: Path, memory_bytes_max: int) -> None:
-    """What a parser's process does first: it ties its life to the worker's, and gives up what it does not need."""
-    global _refused  # noqa: PLW0603 - an initializer's result reaches nobody; `warm_up` carries it out
+    """What a parser's process does first: ties its life to the worker's, loads, and gives up what it does not need."""
+    global _refused  # noqa: PLW0603 - an initializer's result reaches nobody; `refused` carries it out
     end_with_worker(worker_pid)
+    load()  # before the first document's time begins to count
+    count_tokens("ready")
     # What libraries print is no business of the worker's own output, and the worker wants to read it.
     own = last_words / f"{os.getpid()}"
     file = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     Finalize(None, own.unlink, kwargs={"missing_ok": True}, exitpriority=0)  # nothing to tell where it ends in order
-    for standard in (1, 2):
+    for standard in (STDOUT, STDERR):
         os.dup2(file, standard)
     os.close(file)
     _refused = confine(memory_bytes_max)
@@ -179,6 +183,7 @@ def end_with_worker(worker_pid: int) -> None:
 
 def parse_and_chunk(path: Path, media_type: str, limits: ParseLimits, chunking: ChunkSettings) -> Parsed:
     """What runs in the parser's process."""
+    os.ftruncate(STDERR, 0)  # the last words are about this document, and none before
     document = parse(path, media_type, limits)
     chunks = list(islice(chunk(document, chunking), limits.chunks_max + 1))
     if len(chunks) > limits.chunks_max:
@@ -186,19 +191,19 @@ def parse_and_chunk(path: Path, media_type: str, limits: ParseLimits, chunking: 
     return Parsed(document.text, document.title, len(document.pages) or None, chunks)
 
 
-def warm_up() -> str | None:
-    """What `confine` could not do. By being called it has all that this module needs imported in the process."""
+def refused() -> str | None:
+    """What `confine` could not do, in this process."""
     return _refused
 
 
 @cache
-def _warn_of(refused: str) -> None:
-    log.warning("parser processes are not cut off from the network", reason=refused)
+def _warn_of(reason: str) -> None:
+    log.warning("parser processes are not cut off from the network", reason=reason)
 
 
-def _warn(warmed_up: "Future[str | None]") -> None:
-    if not warmed_up.cancelled() and not warmed_up.exception() and (refused := warmed_up.result()):
-        _warn_of(refused)
+def _warn(answered: "Future[str | None]") -> None:
+    if not answered.cancelled() and not answered.exception() and (reason := answered.result()):
+        _warn_of(reason)
 
 
 def _exitcode(ended: Exception | None) -> int:

@@ -56,6 +56,7 @@ class Precedent:
 
     async def binds(self, event: DocumentEvent, position: int) -> bool:
         """Whether another generation settles this event first, or has done so."""
+        self._standing.look_again()
         leader = await self._standing.leader()
         if leader is None:
             return False

@@ -38,7 +38,7 @@ class Stage(ABC):
     """One step of the flow: a topic it reads, and what it does with a few records."""
 
     name: ClassVar[str]
-    topic: Topic
+    topic: ClassVar[Topic]
     concurrency: ClassVar[int] = 3
     """Batches that are handled at a time; each takes one of the process's 8 database connections at most."""
     batch_records_max: ClassVar[int] = 1
@@ -47,8 +47,12 @@ class Stage(ABC):
 
     def __init__(self, outbox: Outbox, attempts_max: int) -> None:
         self.outbox = outbox
-        self.topic = of_generation(self.topic, outbox.generation)
         self._attempts_max = attempts_max
+
+    @property
+    def source(self) -> Topic:
+        """The stage's topic, as its generation of the index has it."""
+        return of_generation(self.topic, self.outbox.generation)
 
     @property
     def group(self) -> str:

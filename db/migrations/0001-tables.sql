@@ -128,7 +128,9 @@ BEGIN
         media_type   text,
         -- The submission, with its content in the object store: what a retry or a reprocessing begins with.
         submission   jsonb,
-        -- The run of the parse stage whose chunks are stored, named by the text it made: those of another are not mixed in.
+        -- How often the parse stage has begun, which of these runs the stored chunks are of, and the text that it made.
+        runs         integer NOT NULL DEFAULT 0,
+        run          integer NOT NULL DEFAULT 0,
         text_key     text,
         received_at  timestamptz NOT NULL DEFAULT now(),
         updated_at   timestamptz NOT NULL DEFAULT now(),

@@ -20,9 +20,14 @@ WHERE p.state = ANY(:earlier::text[]) OR (p.state = :state AND p.chunks_done < e
 RETURNING true;
 
 -- name: keep_submission!
--- Note what was submitted, once it is known where its content lies.
-UPDATE document_processing SET submission = :submission
-WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision;
+-- Note what was submitted, with where its content lies if that was known once; nothing of what is forgotten already.
+INSERT INTO document_processing AS p (tenant_id, document_id, revision, state, submission)
+SELECT :tenant_id, :document_id, :revision, 'received', :submission
+WHERE NOT EXISTS (
+    SELECT FROM documents d
+    WHERE d.tenant_id = :tenant_id AND d.document_id = :document_id AND d.revision > :revision
+)
+ON CONFLICT (tenant_id, document_id, revision) DO UPDATE SET submission = coalesce(p.submission, excluded.submission);
 
 -- name: forget_submission!
 -- The content of a revision is given up: it cannot be tried again.
@@ -34,15 +39,21 @@ WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revi
 UPDATE document_processing SET attempt = :attempt, updated_at = now()
 WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision AND state = ANY(:unfinished::text[]);
 
--- name: begin_run$
--- Note the run of the parse stage whose chunks are stored from now on, and answer which one it was before.
+-- name: next_run$
+-- The number of a run of the parse stage that begins now; nothing comes back if the revision is forgotten.
+UPDATE document_processing SET runs = runs + 1
+WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision
+RETURNING runs;
+
+-- name: store_run$
+-- Note the run of the parse stage whose chunks are stored from now on, and answer which text the one before had made.
 WITH before AS (
     SELECT text_key FROM document_processing
     WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision
 )
-INSERT INTO document_processing (tenant_id, document_id, revision, state, text_key)
-VALUES (:tenant_id, :document_id, :revision, 'embedding', :text_key)
-ON CONFLICT (tenant_id, document_id, revision) DO UPDATE SET text_key = excluded.text_key
+INSERT INTO document_processing (tenant_id, document_id, revision, state, run, text_key)
+VALUES (:tenant_id, :document_id, :revision, 'embedding', :run, :text_key)
+ON CONFLICT (tenant_id, document_id, revision) DO UPDATE SET run = excluded.run, text_key = excluded.text_key
 RETURNING (SELECT text_key FROM before);
 
 -- name: is_wanted$
@@ -64,7 +75,7 @@ WITH ended AS (
     UPDATE document_processing
     SET state = 'cancelled', error = :error, updated_at = now()
     WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision < :position
-      AND state = ANY(:unfinished::text[])
+      AND state = ANY(:cancellable::text[])
     RETURNING revision, chunks_total, chunks_done, attempt, error, filename, title, media_type
 )
 SELECT * FROM ended
@@ -91,7 +102,7 @@ WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revi
 
 -- name: get_run^
 -- What is known of one revision beside its state.
-SELECT state, submission, text_key, received_at
+SELECT state, submission, run, received_at
 FROM document_processing
 WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision;
 

@@ -1,7 +1,8 @@
 -- Queries over two generations: {leader} has the outcomes, {follower} makes them anew.
 
 -- name: outcome^
--- What became of a revision in the leader; nothing comes back before that is settled.
+-- What became of a revision in the leader; nothing comes back before that is settled. A cancellation stands from the
+-- moment it came in, and takes a while to settle.
 SELECT d.revision > :revision AS superseded, p.submission,
        coalesce(p.state = 'cancelled', false) OR EXISTS (
            SELECT FROM g{leader}.dead_letters l
@@ -11,14 +12,20 @@ SELECT d.revision > :revision AS superseded, p.submission,
 FROM g{leader}.documents d
 LEFT JOIN g{leader}.document_processing p
     ON p.tenant_id = d.tenant_id AND p.document_id = d.document_id AND p.revision = :revision
-WHERE d.tenant_id = :tenant_id AND d.document_id = :document_id AND d.settled >= :revision;
+WHERE d.tenant_id = :tenant_id AND d.document_id = :document_id
+  AND (d.settled >= :revision OR p.state = 'cancelled');
 
 -- name: progress^
--- How many documents the leader has, how many of them are as far in the follower, and how many that the leader shows
--- have failed there.
+-- How many documents the leader has, how many of them are as far in the follower, how many are not though the leader
+-- settled them a while ago, and how many that the leader shows have failed there.
 SELECT count(*) AS total, count(*) FILTER (WHERE f.settled >= l.settled) AS done,
+       count(*) FILTER (
+           WHERE l.settled > coalesce(f.settled, 0) AND coalesce(lp.updated_at, l.indexed_at) < now() - :soon::interval
+       ) AS late,
        count(*) FILTER (WHERE p.state = 'failed') AS failed
 FROM g{leader}.documents l
+LEFT JOIN g{leader}.document_processing lp
+    ON lp.tenant_id = l.tenant_id AND lp.document_id = l.document_id AND lp.revision = l.settled
 LEFT JOIN g{follower}.documents f ON f.tenant_id = l.tenant_id AND f.document_id = l.document_id
 LEFT JOIN g{follower}.document_processing p
     ON p.tenant_id = l.tenant_id AND p.document_id = l.document_id AND p.revision = l.revision AND NOT l.deleted;

@@ -6,12 +6,13 @@ import structlog
 from db import blob_uses, dead_letters, processing
 from db.dead_letters import LetterState
 from db.errors import BlobsUnavailable
+from db.pool import Connection
 from gateway.dead_letters.models import Discarded, LetterFilter, Replayed
 from gateway.documents import service as documents
 from gateway.state import State
 from schemas.errors import InvalidEvent, MillraceError
 from schemas.events import DocumentResubmitted, DocumentSubmitted
-from schemas.position import Position
+from schemas.position import POSITION_MAX, Position
 from schemas.topics import SUBMITTED, TOPICS
 from schemas.wire import decode
 
@@ -50,6 +51,7 @@ async def replay(state: State, tenant_id: str, letter_id: str, traceparent: str)
             )
             partition, position = await state.publish(SUBMITTED, event, traceparent)
         else:
+            await _require_newest(connection, row)
             record = row["key"], value, dead_letters.headers_of(row)
             partition, position = await state.send(TOPIC_BY_NAME[row["topic"]], record, row["partition"])
         await dead_letters.close(connection, tenant_id, letter_id, LetterState.REPLAYED, position)
@@ -93,6 +95,15 @@ async def open_letters(state: State, tenant_id: str, wanted: LetterFilter) -> tu
         stage=wanted.stage,
     )
     return [row["letter_id"] for row in rows[: wanted.limit]], len(rows) > wanted.limit
+
+
+async def _require_newest(connection: Connection, row: asyncpg.Record) -> None:
+    """A deletion that is sent again would take what was submitted meanwhile with it. Raises `LetterNotOpen`."""
+    if row["document_id"] is None or row["revision"] is None:
+        return
+    newest = await processing.newest_before(connection, row["tenant_id"], row["document_id"], POSITION_MAX + 1)
+    if newest and newest["revision"] > row["revision"]:
+        raise LetterNotOpen("Something newer was submitted meanwhile.")
 
 
 def _submission(row: asyncpg.Record, value: bytes | None) -> DocumentSubmitted | None:

@@ -182,7 +182,7 @@ async def report_received(
         tenant_id=event.tenant_id,
         document_id=event.document_id,
         origin=Origin(partition=place.partition, position=place.position),
-        state=DocumentState.RECEIVED,
+        state=DocumentState.DELETING if isinstance(event, DocumentDeleted) else DocumentState.RECEIVED,
         **known_of_it,
     )
     try:

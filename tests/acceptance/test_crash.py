@@ -10,12 +10,14 @@ import asyncpg
 import psutil
 import pytest
 
+from db.pool import search_path
 from engine.parse import media_type_of
 from millrace.client import Gateway
 from millrace.local.process import is_alive
 from samples import FILES
 from samples.generate import generate
 from schemas.events import State
+from schemas.topics import FIRST_GENERATION
 from tests.acceptance.topics import Statuses
 from tests.conditions import eventually
 from tests.conftest import Broker, Process
@@ -57,7 +59,8 @@ class Rows:
         )
 
     async def _fetch(self, query: str, tenant_id: str) -> list[tuple[object, ...]]:
-        connection = await asyncpg.connect(self._database_url)
+        settings = {"search_path": search_path(FIRST_GENERATION)}
+        connection = await asyncpg.connect(self._database_url, server_settings=settings)
         try:
             return [tuple(row) for row in await connection.fetch(query, tenant_id)]
         finally:

@@ -1,9 +1,7 @@
 """Files and requests that nobody vouches for: each gets its clear error, and none blocks what comes after."""
 
 import asyncio
-import io
 import re
-import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +17,12 @@ from engine.errors import (
     InvalidText,
     MediaTypeMismatch,
     UnreadableDocument,
+    UnsafeDocument,
 )
 from engine.markup import DOCX, HTML
 from millrace.client import Gateway
 from millrace.local.ports import free_port
 from samples import hostile
-from samples.markup import Paragraph
-from samples.word import docx_bytes
 from tests.conditions import eventually
 from tests.conftest import Process
 
@@ -37,28 +34,6 @@ INTERNAL = re.compile(
 BOUNDARY = "a-boundary"
 MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 SMALL_UPLOAD_BYTES_MAX = 1_000_000
-
-
-def docx_with(part: bytes) -> bytes:
-    """A DOCX with this as its main part."""
-    whole, out = io.BytesIO(docx_bytes("Edda Vrell", [Paragraph(hostile.SENTENCE)])), io.BytesIO()
-    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
-        for name in old.namelist():
-            new.writestr(name, part if name == "word/document.xml" else old.read(name))
-    return out.getvalue()
-
-
-def zip_bomb() -> bytes:
-    """150 MB of white space in 150 kB."""
-    return docx_with(b"<w:document>" + b" " * 150_000_000)
-
-
-def billion_laughs() -> bytes:
-    """Entities of entities, three thousand million characters if a reader follows them."""
-    entities = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
-    namespace = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
-    body = f'<w:document xmlns:w="{namespace}"><w:body><w:p><w:r><w:t>&l9;</w:t></w:r></w:p></w:body></w:document>'
-    return docx_with(f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY l0 "lol">{entities}]>{body}'.encode())
 
 
 UNREADABLE: dict[str, tuple[Callable[[], bytes], str, type[UnreadableDocument]]] = {
@@ -73,8 +48,8 @@ UNREADABLE: dict[str, tuple[Callable[[], bytes], str, type[UnreadableDocument]]]
     "archive.docx": (hostile.zip_named_docx, DOCX, MediaTypeMismatch),
     "poisoned.txt": (hostile.poisoned_utf8, "text/plain", InvalidText),
     "latin-1.txt": (hostile.latin1_text, "text/plain", InvalidText),
-    "bomb.docx": (zip_bomb, DOCX, DamagedDocument),
-    "laughs.docx": (billion_laughs, DOCX, EmptyDocument),
+    "bomb.docx": (hostile.docx_bomb, DOCX, UnsafeDocument),
+    "laughs.docx": (hostile.docx_laughs, DOCX, UnsafeDocument),
 }
 """Each file: its bytes, the media type it is sent as, and why it fails."""
 

@@ -155,6 +155,8 @@ def malformed(tenant: str) -> dict[str, Malformed]:
         "header twice": Malformed(
             body, "ce_id is given twice", header_options=[*headers(ce_id="a"), "-H", "ce_id=b", "-H", "colour=red"]
         ),
+        # The lone surrogate is Python's way to pass the byte 0xFF on.
+        "header name not UTF-8": Malformed(body, "CloudEvent", header_options=[*headers(), "-H", "ce_\udcff=red"]),
         "unknown type": Malformed(
             body, "millrace.document.burnt", header_options=headers(ce_type="millrace.document.burnt")
         ),

@@ -31,6 +31,7 @@ from schemas.events import (
 from schemas.producer import Producer
 from schemas.topics import SUBMITTED
 from schemas.wire import encode
+from streams.parse import partition_of
 from tests.conditions import eventually
 from tests.conftest import READY_DEADLINE_S
 from tests.engine.conftest import FakeOpenAI, openai
@@ -109,12 +110,12 @@ class Site:
             await connection.close()
         return rows
 
-    async def emit(self, *events: DocumentEvent) -> None:
+    async def emit(self, *events: DocumentEvent, partition: int | None = None) -> None:
         """Write events to the log, as a producer does that does not ask the gateway."""
         producer = Producer(BrokerSettings(KAFKA_BOOTSTRAP_SERVERS=self.environment["KAFKA_BOOTSTRAP_SERVERS"]))
         await producer.start()
         for event in events:
-            await producer.send(SUBMITTED, [encode(event)])
+            await producer.send(SUBMITTED, [encode(event)], partition)
         await producer.stop()
 
     async def outcomes(self, generation: int) -> list[tuple[Any, ...]]:
@@ -303,23 +304,27 @@ async def filled(site: Site) -> set[str]:
             **ids, document_id="inline", media_type="text/plain", content=TextContent(text=text("inline", 2))
         ),
     )
-    names |= {"broken", "stopped", "nothing", "inline"}
+    astray = fresh.model_copy(update={"document_id": "astray"})
+    await site.emit(astray, partition=(partition_of(astray.key()) + 1) % SUBMITTED.partitions)
+    names |= {"broken", "stopped", "nothing", "inline", "astray"}
     await site.wait_until_settled(1, names)
     return names
 
 
 async def test_another_chunk_size_while_all_goes_on(site: Site, filled: set[str]) -> None:
+    before = await revisions(site, filled)
     async with site.client() as client, searching(client) as searches:
         async with writing(client) as written:
             said = await site.millrace("reindex", "--chunk-tokens", "32", "--chunk-overlap", "0", "--swap")
             assert "readers see generation 2" in said, said
             assert "overlap@10" in said
-            before = len(written)
+            so_far = len(written)
 
             async def went_on() -> bool:
-                return len(written) > before + 10
+                return len(written) > so_far + 10
 
             await eventually(went_on, deadline_s=60)
+        assert await revisions(site, filled) == before  # nothing was written to the log once more
         swapped_at = searches.whole.index(False)
         assert all(searches.whole[:swapped_at])
         assert not any(searches.whole[swapped_at + 2 :])  # two searches at a time
@@ -344,6 +349,14 @@ async def test_another_chunk_size_while_all_goes_on(site: Site, filled: set[str]
         return not await site.blobs_beyond(1)
 
     await eventually(swept)
+
+
+async def revisions(site: Site, names: set[str]) -> dict[str, int]:
+    """The newest revision of each document, in the first generation."""
+    rows = await site.fetch(
+        "SELECT document_id, max(revision) AS newest FROM g1.document_processing GROUP BY document_id"
+    )
+    return {row["document_id"]: row["newest"] for row in rows if row["document_id"] in names}
 
 
 async def same_outcomes(site: Site, *generations: int) -> None:

@@ -42,6 +42,7 @@ def batch(
     *,
     first: int = 0,
     total: int | None = None,
+    run: int = 1,
     **attributes: Any,
 ) -> DocumentEmbedded:
     """A batch of a revision's chunks, from ordinal ``first`` on."""
@@ -49,6 +50,7 @@ def batch(
         tenant_id=tenant_id,
         document_id=document_id,
         origin=Origin(partition=0, position=revision),
+        run=run,
         document=ExtractedDocument(
             **{"media_type": "text/plain", **attributes},
             blob_key=f"{tenant_id}/originals/{document_id}-{revision}",

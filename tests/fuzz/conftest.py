@@ -5,9 +5,18 @@ import time
 from collections.abc import Callable
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "5"))
 """Per test."""
+BATCH = settings(
+    max_examples=50,
+    deadline=None,
+    database=None,  # what is found goes into the corpus
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
+)
+"""How hypothesis works between two looks at the clock."""
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import given
 
 from schemas.errors import InvalidEvent
 from schemas.topics import TOPICS
 from schemas.wire import decode
-from tests.fuzz.conftest import SECONDS
+from tests.fuzz.conftest import BATCH, SECONDS
 from tests.fuzz.mutate import damaged
 
 FILES = sorted((Path(__file__).parent / "corpus" / "events").iterdir())
@@ -40,14 +39,7 @@ def test_the_corpus_is_read_or_refused(path: Path) -> None:
 
 
 @pytest.mark.timeout(SECONDS + 120)
-@settings(
-    max_examples=1_000 if SECONDS < 10 else 10_000_000,
-    deadline=None,
-    database=None,
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
-)
-@given(data=st.data())
-def test_any_record_is_read_or_refused(time_is_up: Callable[[], bool], data: st.DataObject) -> None:
-    if not time_is_up():
-        assert_read_or_refused(data.draw(damaged(SEEDS)))
+def test_any_record_is_read_or_refused(time_is_up: Callable[[], bool]) -> None:
+    batch = BATCH(given(damaged(SEEDS))(assert_read_or_refused))
+    while not time_is_up():
+        batch()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.chunk import ChunkSettings
@@ -14,7 +14,7 @@ from engine.errors import UnreadableDocument
 from engine.parse import ParseLimits, media_type_of
 from streams.parser import Parser
 from streams.settings import WorkerSettings
-from tests.fuzz.conftest import SECONDS
+from tests.fuzz.conftest import BATCH, SECONDS
 from tests.fuzz.mutate import damaged
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -52,19 +52,13 @@ def test_the_corpus_is_read_or_refused(parser: Parser, path: Path) -> None:
 
 
 @pytest.mark.timeout(SECONDS + 120)
-@settings(
-    max_examples=100 if SECONDS < 10 else 10_000_000,
-    deadline=None,
-    database=None,
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
-)
-@given(data=st.data())
-def test_any_file_is_read_or_refused(
-    parser: Parser, time_is_up: Callable[[], bool], tmp_path: Path, data: st.DataObject
-) -> None:
-    if time_is_up():
-        return
-    kind = data.draw(st.sampled_from(KINDS))
-    (tmp_path / "file").write_bytes(data.draw(damaged(SEEDS[kind])))
-    assert_read_or_refused(parser, tmp_path / "file", kind)
+def test_any_file_is_read_or_refused(parser: Parser, time_is_up: Callable[[], bool], tmp_path: Path) -> None:
+    @BATCH
+    @given(st.sampled_from(KINDS).flatmap(lambda kind: st.tuples(st.just(kind), damaged(SEEDS[kind]))))
+    def batch(file: tuple[str, bytes]) -> None:
+        kind, content = file
+        (tmp_path / "file").write_bytes(content)
+        assert_read_or_refused(parser, tmp_path / "file", kind)
+
+    while not time_is_up():
+        batch()

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from db.pool import Pool
-from gateway import state as gateway_state
 from gateway.problems import BodyTooLarge
 from millrace.local import Home, LocalKafka
 from millrace.local.ports import free_port
@@ -20,7 +19,7 @@ from tests.gateway.requests import problem_type
 async def test_a_broker_that_went_away_is_a_problem_in_time(
     pool: Pool, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway_state, "ACKNOWLEDGED_WITHIN_S", 1)
+    monkeypatch.setattr("schemas.producer.ACKNOWLEDGED_WITHIN_S", 1)
     with LocalKafka(Home(tmp_path, libs=Home.default().kafka_libs), free_port()) as kafka:
         broker = BrokerSettings.model_validate({"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers})
         await ensure_topics(broker)

@@ -124,10 +124,10 @@ class Flow:
         await self.log.send(SUBMITTED, [encode(event)], partition_of(event.key()))
         return self.records("parse")[-1].position
 
-    async def receive(self, revision: int) -> None:
+    async def receive(self, revision: int, state: State = State.RECEIVED) -> None:
         """What the gateway does after it has written: report that."""
         record = self.records("parse")[revision - 1]
-        status = DocumentStatus(tenant_id=self.tenant, document_id=NAME, origin=record.origin, state=State.RECEIVED)
+        status = DocumentStatus(tenant_id=self.tenant, document_id=NAME, origin=record.origin, state=state)
         await processing.report(self._pool, status)
 
     async def foresee(self, revision: int) -> None:

@@ -1,7 +1,6 @@
 """Whatever is written, in whatever order the stages get at it: every step is one of the table's, every end sound."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import ClassVar
@@ -25,7 +24,7 @@ from tests.guarantees.flow import STAGES, Document, Flow
 
 TEXTS = ("The pin is yellow.", "The pin is red.", " ".join(f"Sentence {index} stands here." for index in range(2_000)))
 NO_PDF = "This is no PDF."
-EXAMPLES = int(os.environ.get("EXAMPLES", "12"))
+EXAMPLES = 15
 STEPS = 16
 WATCH = """
 CREATE TABLE public.walked_transitions (tenant_id text, revision bigint, before text, after text);
@@ -71,7 +70,10 @@ async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
 
 async def walked(flow: Flow) -> set[tuple[State, State]]:
     """The transitions that were stored."""
-    return {(State(before), State(after)) for before, after in await flow.rows("before, after FROM public.walked_transitions")}
+    return {
+        (State(before), State(after))
+        for before, after in await flow.rows("before, after FROM public.walked_transitions")
+    }
 
 
 class Courses(RuleBasedStateMachine):
@@ -105,9 +107,11 @@ class Courses(RuleBasedStateMachine):
     def resubmit(self) -> None:
         self.runner.run(self.flow.resubmit())
 
-    @rule(foreseen=st.booleans())
-    def delete(self, foreseen: bool) -> None:
+    @rule(received=st.booleans(), foreseen=st.booleans())
+    def delete(self, received: bool, foreseen: bool) -> None:
         self.deleted = self.runner.run(self.flow.delete())
+        if received:
+            self.runner.run(self.flow.receive(self.deleted, State.DELETING))
         if foreseen:
             self.runner.run(self.flow.foresee(self.deleted))
 
@@ -162,6 +166,8 @@ class Courses(RuleBasedStateMachine):
         document = await self.flow.document()
         states = dict(await self.flow.rows("revision, state FROM document_processing"))
         assert all(State(state).final for state in states.values()), states
+        if self.deleted in states and not self.given_up:
+            assert states[self.deleted] == State.DELETED
         letters = {revision for (revision,) in await self.flow.rows("revision FROM dead_letters")}
         assert letters >= {revision for revision, state in states.items() if state == State.FAILED}
         assert document.deleted or document.revision not in letters, "both indexed and dead"
@@ -198,7 +204,13 @@ def test_every_step_is_one_of_the_table_and_every_end_sound(watched: None) -> No
 async def _to_the_end(flow: Flow) -> None:
     await flow.receive(await flow.submit(TEXTS[0]))
     await flow.drain()
-    await flow.receive(await flow.delete())
+    await flow.receive(await flow.delete(), State.DELETING)
+    await flow.drain()
+
+
+async def _undeleted(flow: Flow) -> None:
+    await flow.receive(await flow.delete(), State.DELETING)
+    await flow.give_up("parse")
     await flow.drain()
 
 
@@ -218,6 +230,9 @@ async def test_every_transition_of_the_table_is_walked(watched: None, pool: Pool
     flow = Flow(pool)
     await _to_the_end(flow)
     found = await walked(flow)
+    flow = Flow(pool)
+    await _undeleted(flow)
+    found |= await walked(flow)
     for fails in (True, False):
         for stages, unparsable in ((), False), (("parse",), True), (("parse",), False), (("parse", "embed"), False):
             flow = Flow(pool)

@@ -32,7 +32,7 @@ class Noting(Stage):
 
     def __init__(self, outbox: Outbox, topic: Topic, notes: Path, hang_on: str) -> None:
         super().__init__(outbox, 1)
-        self.topic = topic
+        self.topic = topic  # type: ignore[misc]
         self._notes = notes
         self._hang_on = hang_on
 

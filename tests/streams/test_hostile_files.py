@@ -28,7 +28,7 @@ from streams.parser import Parser, ParserOutOfMemory
 from streams.settings import WorkerSettings
 
 MEMORY_MB = 512
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 CODE_MB = 150
 """What a parser has in memory beside what it allocates: the interpreter, and the libraries' machine code."""
 PDF = "application/pdf"
@@ -82,7 +82,7 @@ READ: dict[Make, str] = {
 @pytest.fixture(scope="module")
 async def parser() -> AsyncIterator[Parser]:
     settings = WorkerSettings(parse_processes=2, parse_memory_mb=MEMORY_MB, parse_timeout_s=TIMEOUT_S)
-    parser = Parser(settings, ParseLimits(chunks_max=50_000), ChunkSettings())
+    parser = Parser(settings, ParseLimits(chunks_max=3_000), ChunkSettings())
     yield parser
     await parser.close()
 
@@ -121,7 +121,7 @@ async def test_what_goes_too_far_fails_clearly(parser: Parser, tmp_path: Path, m
     async with bounded():
         with pytest.raises(error) as raised:
             await parse(parser, tmp_path, content, media_type)
-    assert re.match(r"The .*\. .*\.$|The .*\.$", str(raised.value))
+    assert re.match(r"[A-Z].* .*\.$", str(raised.value))
     assert await parse(parser, tmp_path, hostile.SENTENCE.encode(), "text/plain") == hostile.SENTENCE
 
 
