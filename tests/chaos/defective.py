@@ -1,13 +1,26 @@
-"""Millrace with a defect: ``python -m tests.chaos.defective DEFECT worker parse``, and so on."""
+"""Millrace with a defect: ``python -m tests.chaos.defective DEFECT worker parse``, and so on.
 
+Each breaks one promise at the place that keeps it, by name and from outside: the product knows nothing of it.
+"""
+
+import asyncio
 import itertools
 import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from db import chunks, dead_letters, documents, positions, processing
+from db.pool import Connection, Pool
+from gateway import search as searching
 from gateway.state import State
 from millrace.cli import main
+from schemas.events import Failure
 from schemas.position import position_of
 from schemas.topics import SUBMITTED, Topic
+from streams.index import IndexStage
+from streams.record import Record
+from streams.stage import Stage
 
 
 def forgetful_gateway() -> None:
@@ -20,6 +33,109 @@ def forgetful_gateway() -> None:
         return await publish(self, topic, *arguments)
 
     State.publish = forget  # type: ignore[assignment, method-assign]
+
+
+def acknowledging_first() -> None:
+    """Records are acknowledged before they are handled, which takes a moment: a process that is killed loses them."""
+    run = Stage.run
+    handled: set[asyncio.Task[Any]] = set()
+
+    async def later(self: Stage, records: Sequence[Record], attempt: int) -> None:
+        await asyncio.sleep(2)
+        await run(self, records, attempt)
+
+    async def acknowledge(self: Stage, records: Sequence[Record], attempt: int = 1) -> None:
+        handled.add(asyncio.create_task(later(self, records, attempt)))
+
+    Stage.run = acknowledge  # type: ignore[method-assign]
+
+
+def late_writes() -> None:
+    """Every event is applied once more, seconds later, as by a worker that fell asleep. By itself this does no harm."""
+    handle = IndexStage.handle
+    late: set[asyncio.Task[Any]] = set()
+
+    async def again(self: IndexStage, records: Sequence[Record]) -> None:
+        await asyncio.sleep(4)
+        await handle(self, records)
+
+    async def twice(self: IndexStage, records: Sequence[Record]) -> None:
+        await handle(self, records)
+        late.add(asyncio.create_task(again(self, records)))
+
+    IndexStage.handle = twice  # type: ignore[method-assign]
+
+
+def no_fencing() -> None:
+    """Late writes, and nobody asks whether an event was applied before, or whether its revision is an old one."""
+    late_writes()
+    apply = documents.apply
+
+    async def always(connection: Connection, tenant_id: str, document_id: str, position: int) -> Any:
+        await connection.execute(
+            "UPDATE documents SET applied = 0 WHERE tenant_id = $1 AND document_id = $2", tenant_id, document_id
+        )
+        return await apply(connection, tenant_id, document_id, position)
+
+    async def wanted(*_: Any) -> bool:
+        return True
+
+    documents.apply = always
+    processing.is_wanted = wanted  # type: ignore[assignment]
+
+
+def letters_of_the_living() -> None:
+    """A revision that becomes visible gets a letter as well."""
+    publish = documents.publish
+
+    async def publish_and_bury(
+        connection: Connection, tenant_id: str, document_id: str, revision: int, **o: Any
+    ) -> None:
+        await publish(connection, tenant_id, document_id, revision, **o)
+        failure = Failure(type="broken", message="It is not.", stage="index")
+        at = datetime.now(UTC)
+        place = document_id, revision
+        letter = dead_letters.Letter(
+            tenant_id, SUBMITTED.name, 0, revision, f"{tenant_id}/{document_id}".encode(), b"", (), at, failure, *place
+        )
+        await dead_letters.add(connection, letter)
+
+    documents.publish = publish_and_bury
+
+
+def rows_left_behind() -> None:
+    """What a newer revision or a deletion replaces stays in the tables."""
+
+    async def leave(*_: Any, **__: Any) -> None:
+        return
+
+    chunks.delete_revisions = leave
+
+
+def impatient_reads() -> None:
+    """Whoever asks to see a write is answered at once; writes take a moment."""
+    handle = IndexStage.handle
+
+    async def slowly(self: IndexStage, records: Sequence[Record]) -> None:
+        await asyncio.sleep(1)
+        await handle(self, records)
+
+    async def at_once(*_: Any) -> None:
+        return
+
+    IndexStage.handle = slowly  # type: ignore[method-assign]
+    positions.wait_until_settled = at_once  # type: ignore[assignment]
+
+
+def curious_search() -> None:
+    """Searches look at another tenant's documents."""
+    search = searching.search  # type: ignore[attr-defined]
+
+    async def elsewhere(pool: Pool, tenant_id: str, *arguments: Any, **options: Any) -> Any:
+        other = await pool.fetchval("SELECT min(tenant_id) FROM documents WHERE tenant_id <> $1", tenant_id)
+        return await search(pool, other or tenant_id, *arguments, **options)
+
+    searching.search = elsewhere  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":
