@@ -47,8 +47,6 @@ BATCH_BYTES_MAX = 262_144
 """A batch is one Kafka event: big enough to spare per-event work, small enough for many to be in flight."""
 LIGHT_BYTES_MAX = 1_000_000
 """Most documents are below, and parsed within a second."""
-TITLE_CHARS_MAX = 500
-"""What an event may carry; a first heading that is longer is a paragraph in disguise."""
 
 Written = DocumentSubmitted | DocumentDeleted | DocumentCancelled | DocumentResubmitted
 WRITTEN: tuple[type[Written], ...] = (DocumentSubmitted, DocumentDeleted, DocumentCancelled, DocumentResubmitted)
@@ -240,7 +238,7 @@ class ParseStage(Stage):
         attributes = DocumentAttributes.model_validate(event.model_dump(include=set(DocumentAttributes.model_fields)))
         document = ExtractedDocument(
             **attributes.model_dump(exclude={"title"}),
-            title=event.title or (parsed.title and parsed.title[:TITLE_CHARS_MAX]),
+            title=event.title or parsed.title,
             blob_key=content.key,
             text_key=text_key,
             size_bytes=content.size_bytes,

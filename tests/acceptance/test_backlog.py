@@ -26,7 +26,7 @@ DOCUMENTS = int(os.environ.get("BACKLOG_DOCUMENTS", "1000"))
 SECONDS_PER_DOCUMENT_MAX = 0.05
 SAMPLE_INTERVAL_S = 0.5
 GROWTH_MAX = 1.15
-"""Of the second half's memory over that of the first, from a tenth of the documents on: by then everything is loaded."""
+"""Of the second half's memory over the first's, from a tenth of the documents on: by then everything is loaded."""
 WORKER_BYTES_MAX = 600_000_000
 
 

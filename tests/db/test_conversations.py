@@ -60,3 +60,13 @@ async def test_an_answer_keeps_its_citations(pool: Pool, tenant: str) -> None:
     head = await conversations.get(pool, tenant, "c")
     assert head is not None
     assert head["title"] == "x" * conversations.TITLE_CHARS_MAX
+
+
+def test_a_quote_is_found_however_its_lines_are_broken() -> None:
+    citation = Citation(number=1, document_id="d", revision=1, start=0, end=20, quote="Open the valve\nfirst.")
+    kept = Citation(number=2, document_id="other", revision=1, start=0, end=5, quote="Stone")
+    text, citations = conversations.without_quotes(
+        "It says: Open the  valve first. [1] Stone [2]", [citation, kept], {"d"}
+    )
+    assert text == "It says: [withdrawn] [1] Stone [2]"
+    assert [(each.withdrawn, each.quote) for each in citations] == [(True, ""), (False, "Stone")]
