@@ -75,6 +75,10 @@ schemas: $(SYNCED) ## Generate the JSON Schema and AsyncAPI files from the event
 samples: $(SYNCED) ## Generate the binary documents of the sample corpus
 	$(VENV)/python -m samples.generate
 
+.PHONY: chaos-broken
+chaos-broken: setup ## Break each promise on purpose, and see that the checker finds it: 15 minutes
+	@$(VENV)/pytest -m chaos tests/chaos/test_broken.py
+
 .PHONY: bench-latency
 bench-latency: setup ## Measure the time from accepted to found
 	@$(VENV)/python -m benchmarks.latency

@@ -38,6 +38,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
         ("rows_left_behind", {"orphaned"}),
         ("impatient_reads", {"stale"}),
         ("curious_search", {"foreign"}),
+        ("search_over_all_revisions", {"mixed", "stale"}),
     ],
 )
 async def test_a_broken_promise_is_found_broken(tmp_path: Path, defect: str, kinds: set[str]) -> None:
