@@ -207,6 +207,7 @@ async def test_a_malformed_event_is_set_aside_whole_and_the_next_one_passes(
     assert letter.headers[: len(original.headers)] == original.headers
     told = {name: value.decode() for name, value in letter.headers[len(original.headers) :]}
     assert case.reason in told.pop("error_message")
+    assert told.pop("error_letter").startswith(f"{SUBMITTED.name}-{partition}-")
     assert told == {
         "error_type": case.error,
         "error_stage": "parse",
