@@ -64,6 +64,8 @@ class Log:
 class Here:
     """Parses in this process, which spares the time that processes take to start."""
 
+    processes = 1
+
     async def parse(self, path: Path, media_type: str) -> Parsed:
         """What runs in a parser's process otherwise."""
         return parse_and_chunk(path, media_type, ParseLimits(), ChunkSettings())
