@@ -41,6 +41,10 @@ chaos: setup ## Break a cluster of real parts in 200 ways under load, and check 
 chaos-short: setup ## The same in a few rounds, with a fixed seed: 4 minutes
 	@$(VENV)/millrace chaos --rounds 14 --seed 1532
 
+.PHONY: zombies
+zombies: setup ## Freeze workers in the middle of their work, and see that what they do late changes nothing: 5 minutes
+	@$(VENV)/pytest -m chaos tests/guarantees
+
 FUZZ_SECONDS ?= 600
 
 .PHONY: fuzz

@@ -11,6 +11,8 @@ from tests.conditions import eventually
 from tests.guarantees.courses import COURSES, Scene
 from tests.guarantees.life import Life
 
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
+
 DOCUMENTS = 60
 FILLING = " ".join(f"Sentence number {index} is here to make it long." for index in range(200))
 
