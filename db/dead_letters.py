@@ -16,7 +16,7 @@ _queries = load("dead_letters")
 
 NOBODY = "*"
 """The tenant of letters that name none."""
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 class LetterState(StrEnum):
@@ -78,14 +78,14 @@ async def add(connection: "Connection | Pool", letter: Letter) -> None:
         key=letter.key,
         value=letter.value,
         value_key=letter.value_key,
-        headers=[[name, base64.b64encode(value or b"").decode()] for name, value in letter.headers],
+        headers=[[name, None if value is None else base64.b64encode(value).decode()] for name, value in letter.headers],
         written_at=letter.written_at,
     )
 
 
-def headers_of(row: asyncpg.Record) -> list[tuple[str, bytes]]:
-    """The headers of the record in a letter's row."""
-    return [(name, base64.b64decode(value)) for name, value in row["headers"]]
+def headers_of(row: asyncpg.Record) -> list[tuple[str, bytes | None]]:
+    """The headers of the record in a letter's row; a value may be none."""
+    return [(name, None if value is None else base64.b64decode(value)) for name, value in row["headers"]]
 
 
 async def supersede(connection: Connection, tenant_id: str, document_id: str, revision: int) -> None:

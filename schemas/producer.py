@@ -20,7 +20,7 @@ from schemas.topics import MESSAGE_BYTES_MAX, Topic
 
 log = structlog.get_logger()
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 Outgoing = tuple[bytes | None, bytes | None, Headers]
 """Key, value and headers."""
 

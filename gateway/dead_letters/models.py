@@ -80,7 +80,10 @@ class WholeLetter(Letter):
             **{name: row[name] for name in Letter.model_fields},
             key=None if row["key"] is None else Bytes.of(row["key"]),
             value=None if row["value"] is None else Bytes.of(row["value"]),
-            headers=[RecordHeader(name=name, **dict(Bytes.of(value))) for name, value in headers_of(row)],
+            headers=[
+                RecordHeader(name=name, **({} if value is None else dict(Bytes.of(value))))
+                for name, value in headers_of(row)
+            ],
         )
 
 

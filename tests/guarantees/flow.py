@@ -57,7 +57,7 @@ class Log:
         for key, value, headers in records:
             offset = len(self.records[topic.name])
             self.records[topic.name].append(
-                Record(topic.name, partition or 0, offset, 0, key, value, tuple(headers), 1_700_000_000_000)
+                Record(topic.name, partition or 0, offset, 0, key, value, tuple(headers), 1_700_000_000_000)  # type: ignore[arg-type]
             )
 
 
@@ -171,9 +171,11 @@ class Flow:
             "SELECT revision, deleted FROM documents WHERE tenant_id = $1 AND document_id = $2", self.tenant, NAME
         )
         chunks = await self._pool.fetch(
-            "SELECT text FROM visible_chunks WHERE tenant_id = $1 ORDER BY ordinal", self.tenant
+            "SELECT text, start_char FROM visible_chunks WHERE tenant_id = $1 ORDER BY ordinal", self.tenant
         )
-        text = " ".join(chunk["text"] for chunk in chunks)
+        text = ""
+        for chunk in chunks:  # they overlap, and what stands between two of them is a space
+            text = f"{text[: chunk['start_char']]:{chunk['start_char']}}{chunk['text']}"
         return Document(row["revision"], row["deleted"], text) if row else Document(0, True, text)
 
     async def rows(self, query: str) -> list[tuple[Any, ...]]:
