@@ -52,7 +52,7 @@ fuzz: $(SYNCED) ## Shoot at the parser and the event decoder, for FUZZ_SECONDS (
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(VENV)/pytest tests/fuzz
 
 .PHONY: backlog
-backlog: setup ## Let a worker catch up with 20,000 documents, and look at its memory: 5 minutes
+backlog: setup ## Let a worker catch up with 20,000 documents, and look at its memory: 7 minutes
 	@BACKLOG_DOCUMENTS=20000 $(VENV)/pytest tests/acceptance/test_backlog.py --log-cli-level=INFO --timeout 1200
 
 .PHONY: compose-trial
