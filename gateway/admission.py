@@ -16,13 +16,12 @@ from engine.embed import Embedder
 from gateway.lag import LagMeter
 from gateway.problems import Refused
 from gateway.settings import GatewaySettings
+from schemas.topics import STAGES_OF_GENERATION
 
 BYTES = Gauge("millrace_in_flight_bytes", "Bytes of writes that were let in and are not acknowledged yet.")
 CHATS = Gauge("millrace_chats_in_progress", "Questions that wait for their answer here.")
 WAITING = Gauge("millrace_database_waiting", "Requests that wait for a connection to the database.")
 
-PIPELINE_STAGES = ("parse", "embed", "index")
-"""What a document goes through."""
 ANSWER_STAGES = ("answer",)
 RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 1, 60
 RETRY_AFTER_UNKNOWN_S = 5
@@ -163,7 +162,7 @@ class Admission:
         """Let in what makes work for the pipeline. Raises `Overloaded` and `DatabaseBusy`."""
         self._refuse_without_room()
         self._refuse_lag()
-        self._refuse_old(PIPELINE_STAGES, self._settings.lag_age_max_s)
+        self._refuse_old(STAGES_OF_GENERATION, self._settings.lag_age_max_s)
 
     def _refuse_without_room(self) -> None:
         self._live.pool.refuse_if_busy()
@@ -176,7 +175,7 @@ class Admission:
             )
 
     def _refuse_lag(self) -> None:
-        stages = [lag for stage, lag in (self._lag.stages or {}).items() if stage in PIPELINE_STAGES]
+        stages = [lag for stage, lag in (self._lag.stages or {}).items() if stage in STAGES_OF_GENERATION]
         behind = sum(stage.records for stage in stages)
         if behind > self._settings.lag_max:
             furthest = max(stages, key=lambda stage: stage.records)

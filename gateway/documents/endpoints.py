@@ -100,9 +100,14 @@ async def add_document(
         else:
             form, content = await Upload(state.blobs, tenant, state.settings.upload_bytes_max).receive(counted)
             event = DocumentSubmitted(tenant_id=tenant, content=content, **form.model_dump())
-        accepted, place = await service.submit(state, event, traceparent)
+        accepted = await service.submit(state, event, traceparent)
     response.headers["Location"] = f"/v1/documents/{accepted.document_id}"
-    response.headers[POSITION_HEADER] = place.token()
+    return _with_position(response, accepted)
+
+
+def _with_position(response: Response, accepted: Accepted) -> Accepted:
+    """Say the position of a write in the header, too, that a read takes it in."""
+    response.headers[POSITION_HEADER] = accepted.position
     return accepted
 
 
@@ -252,9 +257,7 @@ async def delete_document(
     """Forget the document, its chunks and its content. A read that carries `position` does not see it any more;
     `status_url` and `events_url` say when it is `deleted`.
     """
-    accepted, place = await service.delete(state, tenant, document_id, traceparent)
-    response.headers[POSITION_HEADER] = place.token()
-    return accepted
+    return _with_position(response, await service.delete(state, tenant, document_id, traceparent))
 
 
 @router.post(
@@ -270,9 +273,7 @@ async def cancel_document(
     """Its unfinished revisions end as `cancelled`, and what searches see of it stays as it is. One that is indexed
     before the cancellation gets there stays indexed.
     """
-    accepted, place = await service.cancel(state, tenant, document_id, traceparent)
-    response.headers[POSITION_HEADER] = place.token()
-    return accepted
+    return _with_position(response, await service.cancel(state, tenant, document_id, traceparent))
 
 
 @router.post(
@@ -286,9 +287,7 @@ async def retry_document(
     response: Response, state: StateOf, tenant: Tenant, traceparent: Traceparent, document_id: DocumentIdPath
 ) -> Accepted:
     """The same content as a new revision, unless something newer is submitted meanwhile."""
-    accepted, place = await service.retry(state, tenant, document_id, traceparent)
-    response.headers[POSITION_HEADER] = place.token()
-    return accepted
+    return _with_position(response, await service.retry(state, tenant, document_id, traceparent))
 
 
 @router.post(
@@ -304,6 +303,4 @@ async def reprocess_document(
     """Its newest content as a new revision, parsed, cut and embedded as it is done now. Searches see the one before
     until it is indexed.
     """
-    accepted, place = await service.reprocess(state, tenant, document_id, traceparent)
-    response.headers[POSITION_HEADER] = place.token()
-    return accepted
+    return _with_position(response, await service.reprocess(state, tenant, document_id, traceparent))

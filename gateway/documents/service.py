@@ -17,6 +17,7 @@ from schemas.events import (
     DocumentAttributes,
     DocumentCancelled,
     DocumentDeleted,
+    DocumentEvent,
     DocumentResubmitted,
     DocumentStatus,
     DocumentSubmitted,
@@ -63,13 +64,13 @@ class NotIndexedYet(MillraceError):
     hint = "Its status says how far it is, or why it failed."
 
 
-async def submit(state: State, event: DocumentSubmitted, traceparent: str) -> tuple[Accepted, Position]:
+async def submit(state: State, event: DocumentSubmitted, traceparent: str) -> Accepted:
     """Write a submission to the log and say where it stands."""
     structlog.contextvars.bind_contextvars(document_id=event.document_id)
-    place = Position(*await state.publish(SUBMITTED, event, traceparent), event.document_id)
+    place = await _write(state, event, traceparent)
     # The stages will say the same in a moment; said here too, the status URL answers from the first moment on.
     await report_received(state, event, place, filename=event.filename, title=event.title, media_type=event.media_type)
-    return _accepted(place), place
+    return _accepted(place)
 
 
 async def text_submission(state: State, tenant_id: str, document: TextDocument) -> DocumentSubmitted:
@@ -85,26 +86,25 @@ async def text_submission(state: State, tenant_id: str, document: TextDocument) 
     )
 
 
-async def delete(state: State, tenant_id: str, document_id: str, traceparent: str) -> tuple[Accepted, Position]:
+async def delete(state: State, tenant_id: str, document_id: str, traceparent: str) -> Accepted:
     """Write a deletion to the log. Raises `DocumentNotFound`."""
     await existing(state, tenant_id, document_id)
     event = DocumentDeleted(tenant_id=tenant_id, document_id=document_id)
-    place = Position(*await state.publish(SUBMITTED, event, traceparent), event.document_id)
+    place = await _write(state, event, traceparent)
     await report_received(state, event, place)
-    return _accepted(place), place
+    return _accepted(place)
 
 
-async def cancel(state: State, tenant_id: str, document_id: str, traceparent: str) -> tuple[Accepted, Position]:
+async def cancel(state: State, tenant_id: str, document_id: str, traceparent: str) -> Accepted:
     """Write a cancellation to the log. Raises `DocumentNotFound` and `NothingToCancel`."""
     row = await existing(state, tenant_id, document_id)
     if DocumentState(row["state"]).final:
         raise NothingToCancel(f"It is {row['state']}.")
     event = DocumentCancelled(tenant_id=tenant_id, document_id=document_id)
-    place = Position(*await state.publish(SUBMITTED, event, traceparent), document_id)
-    return _accepted(place), place
+    return _accepted(await _write(state, event, traceparent))
 
 
-async def retry(state: State, tenant_id: str, document_id: str, traceparent: str) -> tuple[Accepted, Position]:
+async def retry(state: State, tenant_id: str, document_id: str, traceparent: str) -> Accepted:
     """Submit what failed or was cancelled once more. Raises `DocumentNotFound` and `NothingToRetry`."""
     state.admission.work()
     await existing(state, tenant_id, document_id)
@@ -117,7 +117,7 @@ async def retry(state: State, tenant_id: str, document_id: str, traceparent: str
     return await _resubmit(state, event, newest["submission"], traceparent)
 
 
-async def reprocess(state: State, tenant_id: str, document_id: str, traceparent: str) -> tuple[Accepted, Position]:
+async def reprocess(state: State, tenant_id: str, document_id: str, traceparent: str) -> Accepted:
     """Submit the newest content once more. Raises `DocumentNotFound` and `NothingToReprocess`."""
     state.admission.work()
     await existing(state, tenant_id, document_id)
@@ -130,11 +130,11 @@ async def reprocess(state: State, tenant_id: str, document_id: str, traceparent:
 
 async def _resubmit(
     state: State, event: DocumentResubmitted, submission: Mapping[str, Any], traceparent: str
-) -> tuple[Accepted, Position]:
-    place = Position(*await state.publish(SUBMITTED, event, traceparent), event.document_id)
+) -> Accepted:
+    place = await _write(state, event, traceparent)
     known_of_it = {name: submission.get(name) for name in ("filename", "title", "media_type")}
     await report_received(state, event, place, **known_of_it)
-    return _accepted(place), place
+    return _accepted(place)
 
 
 async def existing(state: State, tenant_id: str, document_id: str) -> asyncpg.Record:
@@ -190,6 +190,11 @@ async def report_received(
     except (OSError, *OUTAGES, DatabaseBusy, asyncpg.PostgresError) as error:
         # The log has the document, and that is what was promised.
         log.warning("status not stored", document_id=status.document_id, error=repr(error))
+
+
+async def _write(state: State, event: DocumentEvent, traceparent: str) -> Position:
+    """Write an event about a document to the log; its position once that is acknowledged."""
+    return Position(*await state.publish(SUBMITTED, event, traceparent), event.document_id)
 
 
 def _accepted(place: Position) -> Accepted:

@@ -1,10 +1,8 @@
 """A worker that was away catches up with all that was submitted meanwhile, and needs no more memory for it."""
 
-import asyncio
 import logging
 import os
 import time
-from contextlib import suppress
 from statistics import mean
 
 import psutil
@@ -13,8 +11,10 @@ from db.pool import Pool
 from schemas.events import DocumentSubmitted, TextContent
 from schemas.topics import SUBMITTED
 from schemas.wire import encode
+from tests.conditions import eventually
 from tests.conftest import Process
 from tests.db.conftest import pool
+from tests.memory import held_bytes
 from tests.streams.topic import writing
 
 __all__ = ["pool"]
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 DOCUMENTS = int(os.environ.get("BACKLOG_DOCUMENTS", "1000"))
 """`make backlog` takes 20,000."""
 SECONDS_PER_DOCUMENT_MAX = 0.05
-SAMPLE_INTERVAL_S = 0.5
 GROWTH_MAX = 1.15
 """Of the second half's memory over the first's, from a tenth of the documents on: by then everything is loaded."""
 WORKER_BYTES_MAX = 600_000_000
@@ -41,10 +40,13 @@ async def test_a_long_backlog_is_worked_off_in_flat_memory(worker: Process, pool
     worker.start()
     began = time.monotonic()
     samples: list[tuple[int, int]] = []
-    async with asyncio.timeout(60 + DOCUMENTS * SECONDS_PER_DOCUMENT_MAX):
-        while not samples or samples[-1][0] < DOCUMENTS:
-            await asyncio.sleep(SAMPLE_INTERVAL_S)
-            samples.append((await _indexed(pool, tenant), _memory_bytes(worker)))
+
+    async def done() -> bool:
+        samples.append((await _indexed(pool, tenant), sum(held_bytes(leader).values())))
+        return samples[-1][0] == DOCUMENTS
+
+    leader = psutil.Process(worker.child.pid)
+    await eventually(done, deadline_s=60 + DOCUMENTS * SECONDS_PER_DOCUMENT_MAX)
     took_s = time.monotonic() - began
     settled = [bytes_ for done, bytes_ in samples if done >= DOCUMENTS / 10]
     first, second = settled[: len(settled) // 2 or 1], settled[len(settled) // 2 :]
@@ -67,13 +69,3 @@ def _document(tenant: str, number: int) -> DocumentSubmitted:
 
 async def _indexed(pool: Pool, tenant: str) -> int:
     return int(await pool.fetchval("SELECT count(*) FROM documents WHERE tenant_id = $1 AND NOT deleted", tenant))
-
-
-def _memory_bytes(worker: Process) -> int:
-    """Proportional set sizes of the worker and all that it started."""
-    total = 0
-    leader = psutil.Process(worker.child.pid)
-    for process in (leader, *leader.children(recursive=True)):
-        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            total += process.memory_full_info().pss
-    return total

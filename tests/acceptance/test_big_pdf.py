@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 from millrace.client import Gateway
 from samples.big_pdf import write_big_pdf
 from tests.conftest import Process
+from tests.memory import held_bytes
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +31,7 @@ INDEXED_DEADLINE_S = 120
 
 @dataclass(slots=True)
 class Memory:
-    """What a process and all that it started hold at most, in bytes.
-
-    Each page of memory counts once: a process's proportional set size (PSS) has its private pages in full and its share
-    of those that it maps together with others. Summing resident sizes (RSS) would count the interpreter and the
-    libraries again for every process.
-    """
+    """What a process and all that it started hold at most, in bytes."""
 
     root: psutil.Process
     max_bytes: int = 0
@@ -44,10 +40,7 @@ class Memory:
 
     def sample(self) -> None:
         """Look once."""
-        found = {}
-        for process in (self.root, *self.root.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                found[process.pid] = process.memory_full_info().pss
+        found = held_bytes(self.root)
         self.samples += 1
         if sum(found.values()) > self.max_bytes:
             self.max_bytes, self.largest = sum(found.values()), found
