@@ -19,10 +19,6 @@ ACQUIRE_TIMEOUT_S = 10
 """For a connection to come free, or to be made; asyncpg itself would wait for ever."""
 CANCEL_TIMEOUT_S = 5
 """How much longer than the server the client waits: the server's own cancelling keeps the connection."""
-VECTOR_SEARCH_DEPTH = 200
-"""Candidates per ranking; also pgvector's ef_search, which bounds how many an index scan can return at once."""
-
-
 SCANNED_CHUNKS_MAX = 1_000_000
 SCAN_MEMORY_MULTIPLIER = 32
 """Of work_mem (4 MB by default): what a scan over so many chunks may take."""
@@ -143,7 +139,7 @@ async def _prepare_connection(connection: "asyncpg.Connection[asyncpg.Record]") 
     # An index scan goes on until enough rows pass the filters, instead of answering with too few: one index holds many
     # tenants, and a small one's chunks may lie behind a great many of others'.
     await connection.execute(
-        f"SET hnsw.iterative_scan = strict_order; SET hnsw.ef_search = {VECTOR_SEARCH_DEPTH}; "
+        f"SET hnsw.iterative_scan = strict_order; "
         f"SET hnsw.max_scan_tuples = {SCANNED_CHUNKS_MAX}; SET hnsw.scan_mem_multiplier = {SCAN_MEMORY_MULTIPLIER}"
     )
 

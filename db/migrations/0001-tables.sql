@@ -113,6 +113,39 @@ BEGIN
     CREATE INDEX document_chunks_text ON document_chunks USING gin (text_vector);
     CREATE INDEX document_chunks_content ON document_chunks (tenant_id, content_hash);
 
+    -- The vectors of visible revisions once more, narrow and apart: in tables segment_<number>, which 0002-segments.sql
+    -- explains. A segment is open (vectors are added to it), sealed (none are), indexed, or retired: its vectors are in
+    -- another one, and it is only kept for readers who began before that.
+    CREATE TABLE segments (
+        tenant_id  text NOT NULL DEFAULT '*' CHECK (tenant_id = '*'),
+        number     integer NOT NULL GENERATED ALWAYS AS IDENTITY,
+        -- Which tenants it is of: those of one bucket (see bucket_of).
+        bucket     integer NOT NULL,
+        embedder   text NOT NULL,
+        dimensions integer NOT NULL,
+        state      text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'sealed', 'indexed', 'retired')),
+        changed_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (tenant_id, number)
+    );
+    CREATE UNIQUE INDEX segments_open ON segments (tenant_id, bucket, embedder, dimensions) WHERE state = 'open';
+
+    -- How many vectors a segment that is not open any more has of each tenant.
+    CREATE TABLE segment_tenants (
+        tenant_id  text NOT NULL,
+        segment    integer NOT NULL,
+        vectors    integer NOT NULL,
+        PRIMARY KEY (tenant_id, segment)
+    );
+
+    -- In how many chunks of a tenant a word is, as estimated from sealed segments; under '' how many chunks these had.
+    -- Words that are not here are rare.
+    CREATE TABLE word_counts (
+        tenant_id  text NOT NULL,
+        word       text NOT NULL,
+        chunks     integer NOT NULL,
+        PRIMARY KEY (tenant_id, word)
+    );
+
     -- Where each revision stands, also those that never became visible.
     CREATE TABLE document_processing (
         tenant_id    text NOT NULL,
