@@ -81,34 +81,34 @@ BEGIN
     -- text is document_text[start_char:end_char], headings the heading path, one a line. Both page and headings are those of
     -- the chunk's beginning; places are where in it others begin, as {start, page, heading_path}.
     CREATE TABLE document_chunks (
-        tenant_id    text NOT NULL,
-        document_id  text NOT NULL,
+        tenant_id    text STORAGE PLAIN NOT NULL,
+        document_id  text STORAGE PLAIN NOT NULL,
         revision     bigint NOT NULL,
         ordinal      integer NOT NULL,
         page         integer,
         start_char   bigint NOT NULL,
         end_char     bigint NOT NULL,
         token_count  integer NOT NULL,
-        content_hash text NOT NULL,
+        content_hash text STORAGE PLAIN NOT NULL,
         headings     text NOT NULL,
         places       jsonb NOT NULL,
-        text         text NOT NULL,
-        embedder     text NOT NULL,
-        embedding    halfvec NOT NULL,
-        text_vector  tsvector NOT NULL GENERATED ALWAYS AS (
+        -- What is long is kept apart and as it is: whoever looks for words reads small rows, and writing is quicker.
+        text         text STORAGE EXTERNAL NOT NULL,
+        embedder     text STORAGE PLAIN NOT NULL,
+        embedding    halfvec STORAGE EXTERNAL NOT NULL,
+        text_vector  tsvector STORAGE EXTERNAL NOT NULL GENERATED ALWAYS AS (
             setweight(to_tsvector('english', headings), 'B') || to_tsvector('english', text)
         ) STORED,
         PRIMARY KEY (tenant_id, document_id, revision, ordinal)
     ) PARTITION BY HASH (tenant_id);
 
-    CREATE TABLE document_chunks_0 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 0);
-    CREATE TABLE document_chunks_1 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 1);
-    CREATE TABLE document_chunks_2 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 2);
-    CREATE TABLE document_chunks_3 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 3);
-    CREATE TABLE document_chunks_4 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 4);
-    CREATE TABLE document_chunks_5 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 5);
-    CREATE TABLE document_chunks_6 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 6);
-    CREATE TABLE document_chunks_7 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 7);
+    FOR remainder IN 0..7 LOOP
+        EXECUTE format(
+            'CREATE TABLE document_chunks_%s PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER %s)
+             WITH (toast_tuple_target = 128)',
+            remainder, remainder
+        );
+    END LOOP;
 
     CREATE INDEX document_chunks_text ON document_chunks USING gin (text_vector);
     CREATE INDEX document_chunks_content ON document_chunks (tenant_id, content_hash);

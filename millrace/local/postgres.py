@@ -9,6 +9,7 @@ import signal
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from millrace.local.account import Account, unprivileged_account
@@ -29,11 +30,14 @@ INITDB_OPTIONS = (
     "--locale-provider=builtin",
     "--builtin-locale=C.UTF-8",
 )
+SHARED_BUFFERS_MAX = 4 * 2**30
+"""A million chunks' indexes are about 2 GB."""
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",  # In a deep folder a socket's name would be too long.
     "max_connections": "100",
-    "shared_buffers": "128MB",
+    # A quarter of the memory, as Postgres' documentation says; what is not used is not taken.
+    "shared_buffers": f"{min(psutil.virtual_memory().total // 4, SHARED_BUFFERS_MAX) // 2**20}MB",
     "maintenance_work_mem": "256MB",  # pgvector builds an HNSW index much faster while its graph fits in here.
     "log_checkpoints": "off",
 }
