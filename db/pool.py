@@ -53,7 +53,7 @@ else:
 
 class _Connection(asyncpg.Connection):
     def get_reset_query(self) -> str:
-        """Nothing: whatever is set here is set for a transaction, and to undo nothing would be a round trip each time."""
+        """Nothing: all that is set, is set for a transaction, and to undo nothing would be a round trip each time."""
         return ""
 
 
