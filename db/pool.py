@@ -49,7 +49,7 @@ else:
 
 class _Connection(asyncpg.Connection):
     def get_reset_query(self) -> str:
-        """Nothing: whatever is set here is set for a transaction, and to undo nothing would be a round trip each time."""
+        """Nothing: what is set here, is set for a transaction; to undo nothing would be a round trip each time."""
         return ""
 
 

@@ -97,4 +97,3 @@ async def test_every_primary_key_starts_with_the_tenant(pool: Pool) -> None:
     )
     assert len(rows) > 10
     assert {row["name"]: row["first_column"] for row in rows if row["first_column"] != "tenant_id"} == {}
-

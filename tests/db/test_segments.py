@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from db import documents, generations, segments
 from db.pool import DatabaseSettings, Pool, close, connect
 from schemas.events import SearchFilters
-from tests.db.rows import DIMENSIONS, EMBEDDER, publish
+from tests.db.rows import DIMENSIONS, EMBEDDER, publish, publish_in
 
 FIRST_NUMBER = 900_000
 """Of generations that only tests make; the worker of the session does not know of them, so nobody else tends them."""
@@ -42,7 +42,9 @@ def direction(number: int) -> NDArray[np.float16]:
     return (random / np.linalg.norm(random)).astype(np.float16)
 
 
-async def nearest(pool: Pool, tenant: str, vector: NDArray[np.float16], filters: SearchFilters | None = None) -> list[str]:
+async def nearest(
+    pool: Pool, tenant: str, vector: NDArray[np.float16], filters: SearchFilters | None = None
+) -> list[str]:
     given = filters or SearchFilters()
     rows = await pool.fetch(
         "SELECT document_id FROM nearest($1, $2, $3, 100, $4, $5, NULL, NULL, NULL)",
@@ -66,11 +68,12 @@ async def tend_all(pool: Pool) -> None:
 
 @pytest.mark.usefixtures("small")
 async def test_readers_miss_nothing_and_see_nothing_twice_while_segments_change(alone: Pool, tenant: str) -> None:
-    published: list[int] = []
+    await publish(alone, tenant, "d0", 1, ["text"], vectors=[direction(0)])
+    published = [0]
     ended = asyncio.Event()
 
     async def write() -> None:
-        for number in range(300):
+        for number in range(1, 300):
             await publish(alone, tenant, f"d{number}", 1, ["text"], vectors=[direction(number)])
             published.append(number)
         ended.set()
@@ -81,12 +84,11 @@ async def test_readers_miss_nothing_and_see_nothing_twice_while_segments_change(
 
     async def read() -> None:
         while not ended.is_set():
-            if published:
-                known = published[-100:]
-                found = await nearest(alone, tenant, direction(known[0]))
-                assert len(found) == len(set(found))
-                assert f"d{known[0]}" in found
-                assert len(found) >= min(100, len(known))
+            known = published[-100:]
+            found = await nearest(alone, tenant, direction(known[0]))
+            assert len(found) == len(set(found))
+            assert f"d{known[0]}" in found
+            assert len(found) >= min(100, len(known))
 
     await asyncio.gather(write(), tend(), read(), read())
     await tend_all(alone)
@@ -135,6 +137,22 @@ async def test_filters_and_tenants_hold_in_every_segment(alone: Pool, tenant: st
 
 
 @pytest.mark.usefixtures("small")
+async def test_a_segment_is_not_sealed_before_those_who_add_to_it_have_committed(
+    alone: Pool, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "WRITERS_WAIT_MS", 50)
+    for number in range(30):
+        await publish(alone, tenant, f"d{number}", 1, ["text"], vectors=[direction(number)])
+    async with alone.acquire() as adding, adding.transaction():
+        await publish_in(adding, tenant, "late", 1, ["text"], vectors=[direction(99)])
+        assert not await segments.tend(alone)
+        assert await states(alone) == ["open"]
+    await tend_all(alone)
+    assert "open" not in await states(alone)
+    assert (await nearest(alone, tenant, direction(99)))[0] == "late"
+
+
+@pytest.mark.usefixtures("small")
 async def test_one_tends_at_a_time(alone: Pool, tenant: str) -> None:
     for number in range(200):
         await publish(alone, tenant, f"d{number}", 1, ["text"], vectors=[direction(number)])
@@ -142,8 +160,3 @@ async def test_one_tends_at_a_time(alone: Pool, tenant: str) -> None:
     await tend_all(alone)
     assert await segments.backlog(alone) == 0
     assert len(await nearest(alone, tenant, direction(1))) == 100
-
-
-async def test_a_connection_keeps_its_settings_when_it_is_given_back(pool: Pool) -> None:
-    for _ in range(3):
-        assert await pool.fetchval("SHOW hnsw.iterative_scan") == "strict_order"
