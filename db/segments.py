@@ -49,6 +49,11 @@ async def rewrite_wasteful(pool: Pool) -> bool:
         return True
 
 
+async def merge_pending_words(pool: Pool) -> None:
+    """Spare searches what the text index took lately and has not sorted in; autovacuum does it, but seldom."""
+    await _queries.merge_pending_words(pool)
+
+
 async def backlog(pool: Pool) -> int:
     """How many segments wait for being sealed or for their index."""
     return int(await _queries.backlog(pool, sealed_bytes=SEALED_BYTES))

@@ -67,3 +67,8 @@ SELECT drop_segment(:number);
 SELECT count(*) FROM segments
 WHERE state = 'sealed'
    OR (state = 'open' AND pg_relation_size(to_regclass('segment_' || number)) >= :sealed_bytes);
+
+-- name: merge_pending_words!
+-- Put what the text indexes took lately in its place; until then each search for words reads all of that.
+SELECT gin_clean_pending_list(c.oid) FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+WHERE inhparent = 'document_chunks_text'::regclass;

@@ -1,7 +1,7 @@
 """Segments: whatever is sealed, indexed, merged or dropped, each visible chunk is found, and once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
@@ -29,11 +29,10 @@ async def alone(pool: Pool) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments that are full with their first page, and merged in pairs."""
     monkeypatch.setattr(segments, "SEALED_BYTES", 8_192)
     monkeypatch.setattr(segments, "FANOUT", 2)
-    return
 
 
 def direction(number: int) -> NDArray[np.float16]:
