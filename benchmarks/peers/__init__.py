@@ -1,0 +1,1 @@
+"""What people glue together instead of Millrace, to be measured beside it."""
