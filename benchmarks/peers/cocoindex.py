@@ -1,0 +1,178 @@
+"""CocoIndex 1.x with its Postgres target.
+
+Set up as its documentation and its text embedding example say: `RecursiveSplitter`, one memoised component for each
+document mounted by `mount_each`, rows declared on a `mount_table_target`, `declare_vector_index(method="hnsw")`. It
+has no search of its own; its documentation searches by one SQL statement over an asyncpg pool, and has no full text: so
+does this, and it does less work for it than the others.
+
+Tuned. The documents come from memory; the chunks of a document are embedded in one call and keyed by their number, not
+mounted one by one; rows of many documents go out in one statement, as the engine batches them; the splitter, which counts
+bytes, is given what 256 and 32 tokens take in this corpus on average. Vectors are float16, so the column is
+`halfvec`. The index is declared in a second update, after the rows: the first leaves out what the second adds, and
+documents that did not change are skipped. The state (LMDB) lies in a temporary folder.
+"""
+
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import asyncpg
+import cocoindex as coco
+import numpy as np
+import uvloop
+from cocoindex.connectors import postgres
+from cocoindex.ops.text import RecursiveSplitter
+from cocoindex.resources.schema import VectorSchema
+from numpy.typing import NDArray
+from pgvector.asyncpg import register_vector
+
+from benchmarks.peers.door import (
+    CHUNK_TOKENS,
+    DIMENSIONS,
+    HITS,
+    HNSW_EF_CONSTRUCTION,
+    HNSW_M,
+    OVERLAP_TOKENS,
+    Document,
+    Ingested,
+    Job,
+    Stopwatch,
+    WordLlama,
+    count_tokens,
+    main,
+)
+
+TABLE = "chunks"
+POOL_SIZE = 8
+SAMPLE_DOCUMENTS = 200
+
+POOL = coco.ContextKey[asyncpg.Pool]("pool")
+
+wordllama = WordLlama()
+splitter = RecursiveSplitter()
+
+
+@dataclass
+class Row:
+    """A chunk in the table."""
+
+    document: str
+    number: int
+    title: str
+    collection: str
+    text: str
+    embedding: Annotated[NDArray[np.float16], VectorSchema(dtype=np.dtype(np.float16), size=DIMENSIONS)]
+
+
+@coco.fn(memo=True)
+async def index_document(document: Document, table: postgres.TableTarget[Row], bytes_per_token: float) -> None:
+    """Split, embed and declare."""
+    chunks = splitter.split(
+        document.text,
+        chunk_size=round(CHUNK_TOKENS * bytes_per_token),
+        chunk_overlap=round(OVERLAP_TOKENS * bytes_per_token),
+        language="markdown",
+    )
+    vectors = wordllama.embed([chunk.text for chunk in chunks]).astype(np.float16)
+    for number, (chunk, vector) in enumerate(zip(chunks, vectors, strict=True)):
+        table.declare_row(
+            row=Row(document.id, number, document.title, document.collection, chunk.text, vector),
+        )
+
+
+@coco.fn
+async def index_corpus(documents: Sequence[Document], bytes_per_token: float, *, hnsw: bool) -> None:
+    """The table, its index perhaps, and a component for each document."""
+    table = await postgres.mount_table_target(
+        POOL,
+        table_name=TABLE,
+        table_schema=await postgres.TableSchema.from_class(Row, primary_key=["document", "number"]),
+    )
+    if hnsw:
+        table.declare_vector_index(
+            column="embedding", metric="cosine", method="hnsw", m=HNSW_M, ef_construction=HNSW_EF_CONSTRUCTION
+        )
+    await coco.mount_each(index_document, ((document.id, document) for document in documents), table, bytes_per_token)
+
+
+def ingest(job: Job) -> Ingested:
+    """Rows, then the index."""
+    documents = job.documents()
+    sample = "".join(document.text for document in documents[:SAMPLE_DOCUMENTS])
+    return uvloop.run(_ingest(job, documents, len(sample.encode()) / count_tokens(sample)))
+
+
+async def _ingest(job: Job, documents: Sequence[Document], bytes_per_token: float) -> Ingested:
+    async with asyncpg.create_pool(job.dsn, min_size=POOL_SIZE, max_size=POOL_SIZE) as pool:
+        with tempfile.TemporaryDirectory() as state:
+            context = coco.ContextProvider()
+            context.provide(POOL, pool)
+            environment = coco.Environment(
+                coco.Settings.from_env(db_path=Path(state) / "state"), context_provider=context
+            )
+            watch = Stopwatch()
+
+            async def update(*, hnsw: bool) -> None:
+                app = coco.App(
+                    coco.AppConfig(name="bench", environment=environment),
+                    index_corpus,
+                    documents,
+                    bytes_per_token,
+                    hnsw=hnsw,
+                )
+                await app.update()
+
+            await update(hnsw=False)
+            searchable_s = watch()
+            await update(hnsw=True)
+            return Ingested(
+                searchable_s,
+                watch(),
+                {
+                    "order": "rows, then HNSW; no full text",
+                    "vectors": "halfvec",
+                    "bytes per token": round(bytes_per_token, 3),
+                    "pool": POOL_SIZE,
+                },
+            )
+
+
+class CocoIndexSearcher:
+    """The statement of its documentation, with a filter where one is asked for."""
+
+    def __init__(self, pool: asyncpg.Pool, collection: str | None) -> None:
+        self._pool = pool
+        where = "" if collection is None else "WHERE collection = $3"
+        self._statement = f'SELECT text, embedding <=> $1 AS distance FROM "{TABLE}" {where} ORDER BY distance LIMIT $2'
+        self._given = [] if collection is None else [collection]
+
+    async def search(self, question: str) -> Sequence[str]:
+        """See `Searcher`."""
+        (vector,) = wordllama.embed([question]).astype(np.float16)
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch(self._statement, vector, HITS, *self._given)
+        return [row["text"] for row in rows]
+
+    nearest = search
+
+
+@asynccontextmanager
+async def open_searcher(job: Job) -> AsyncIterator[CocoIndexSearcher]:
+    """On a pool that keeps its connections."""
+    async with asyncpg.create_pool(job.dsn, min_size=1, max_size=32, init=register_vector) as pool:
+        yield CocoIndexSearcher(pool, job.collection)
+
+
+if __name__ == "__main__":
+    main(
+        ingest,
+        open_searcher,
+        table=TABLE,
+        text="text",
+        embedding="embedding",
+        collection="collection",
+        packages=["cocoindex", "asyncpg", "pgvector"],
+    )
