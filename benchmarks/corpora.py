@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from engine.tokens import load_tokenizer
 
-SIZES = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}
+SIZES = {"3k": 3_000, "10k": 10_000, "100k": 100_000, "1m": 1_000_000}
 """Chunks that Millrace's chunker makes of a corpus with its default settings (256 tokens, overlap 32), within 2 %."""
 SEED = 20261125
 

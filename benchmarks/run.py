@@ -2,13 +2,16 @@
 
 import argparse
 import asyncio
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import corpora, ingest
+from benchmarks import beside, corpora, freshness, guarantees, ingest, limits, report, search
 from benchmarks.results import Results, say
-from benchmarks.system import millrace
+from benchmarks.system import System, millrace, servers
+from schemas.broker import BrokerSettings, ensure_topics
 
 DATA = Path(".millrace/bench")
 RESULTS = Path("benchmarks/results")
@@ -36,38 +39,114 @@ class Run:
         """Where the Millrace is that has the corpus."""
         return self.data / "homes" / self.size
 
+    @property
+    def scratch(self) -> Path:
+        """For servers that are needed once."""
+        return self.data / "homes" / "scratch"
 
-def write_corpus(run: Run) -> None:
-    """Write it."""
-    say(f"{run.corpus} is there")
+
+def measure_limits(run: Run) -> None:
+    """Each part alone."""
+    say("limits: chunking and embedding")
+    chunks, chunking = limits.chunked(run.corpus)
+    vectors, paces = limits.embedded([each.embedding_input() for each in chunks])
+    figures = {"chunk, one process": chunking.figures()}
+    figures |= {f"embed, {name}": pace.figures() for name, pace in paces.items()}
+    with servers(run.scratch, anew=True) as started:
+        say("limits: COPY and HNSW")
+        asyncio.run(ensure_topics(BrokerSettings(KAFKA_BOOTSTRAP_SERVERS=started.kafka.bootstrap_servers)))
+        figures |= {name: pace.figures() for name, pace in asyncio.run(limits.copied(started, chunks, vectors)).items()}
+        say("limits: the broker")
+        figures |= {name: pace.figures() for name, pace in asyncio.run(limits.broker(started)).items()}
+    run.results.record("limits", run.size, figures)
 
 
 def measure_ingest(run: Run) -> None:
     """Through both doors; what came over HTTP stays for the other parts."""
-    for door, name, home in (
-        (ingest.over_kafka, "kafka", run.data / "homes" / "scratch"),
-        (ingest.over_http, "http", run.home),
-    ):
+    for door, name, home in ((ingest.over_kafka, "kafka", run.scratch), (ingest.over_http, "http", run.home)):
         say(f"ingest of {run.size} over {name}")
         with millrace(home, anew=True) as system:
             figures = asyncio.run(ingest.ingest(system, run.corpus, door)).figures()
             figures["stored_bytes"] = asyncio.run(ingest.stored(system))
-        run.results.record(f"ingest-{name}", run.size, figures)
-        say(f"{figures['chunks_per_s_searchable']} chunks/s to searchable, {figures['cpu_ms_per_chunk']} CPU ms/chunk")
+        run.results.record(f"ingest over {name}", run.size, figures)
 
 
-PARTS: dict[str, Callable[[Run], None]] = {"corpora": write_corpus, "ingest": measure_ingest}
+def measure_peers(run: Run) -> None:
+    """Each beside the others; one that fails is reported and left out."""
+    with servers(run.scratch, anew=True) as started:
+        for peer in beside.PEERS:
+            say(f"{peer} with {run.size}")
+            try:
+                figures = beside.measure(peer, run.data / "peers", started.postgres, run.corpus)
+            except (beside.PeerFailed, OSError, subprocess.SubprocessError) as error:
+                say(str(error))
+                continue
+            run.results.record(f"peer {peer}", run.size, figures)
+
+
+def measure_search(run: Run) -> None:
+    """On what was ingested over HTTP."""
+    say(f"search in {run.size}")
+    with _ingested(run) as system:
+        run.results.record("search", run.size, asyncio.run(search.measure(system, run.corpus)))
+
+
+def measure_freshness(run: Run) -> None:
+    """Beside what was ingested over HTTP, and at shares of the pace that was measured then."""
+    say(f"freshness beside {run.size}")
+    with _ingested(run) as system:
+        ingested = run.results.section("ingest over http", run.size) or {}
+        documents_per_s = ingested["documents"] / ingested["searchable_s"]
+        figures = asyncio.run(freshness.measure(system, run.corpus, documents_per_s))
+        run.results.record("freshness", run.size, figures)
+
+
+def measure_guarantees(run: Run) -> None:
+    """The same ingest where Postgres does not wait for its disk, so that what was acknowledged may be lost with it."""
+    for name, statement in guarantees.WITHOUT.items():
+        say(f"ingest of {run.size} without {name}")
+        with millrace(run.scratch, anew=True) as system:
+            guarantees.give_up(system.dsn, statement)
+            figures = asyncio.run(ingest.ingest(system, run.corpus, ingest.over_kafka)).figures()
+        run.results.record(f"ingest without {name}", run.size, figures)
+
+
+def draw(run: Run) -> None:
+    """The table and the plots of what is recorded."""
+    report.write(run.results)
+
+
+@contextmanager
+def _ingested(run: Run) -> Iterator[System]:
+    if run.results.section("ingest over http", run.size) is None or not run.home.exists():
+        measure_ingest(run)
+    with millrace(run.home) as system:
+        asyncio.run(ingest.indexed(system))
+        yield system
+
+
+PARTS: dict[str, Callable[[Run], None]] = {
+    "limits": measure_limits,
+    "peers": measure_peers,
+    "ingest": measure_ingest,
+    "search": measure_search,
+    "freshness": measure_freshness,
+    "guarantees": measure_guarantees,
+    "report": draw,
+}
 
 
 def main() -> None:
     """Run the parts that are named, in their order."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=f"Any of {', '.join(PARTS)}; all if none.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"Any of {', '.join(PARTS)}; all if none.")
     parser.add_argument("--corpus", choices=corpora.SIZES, default="10k")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     run = Run(arguments.data, Results(arguments.results), arguments.corpus)
+    if unknown := set(arguments.parts) - PARTS.keys():
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
     for part in arguments.parts or PARTS:
         PARTS[part](run)
 

@@ -50,9 +50,7 @@ class System:
     def count(self, name: str) -> float:
         """A counter of the worker's, over all its labels."""
         families = text_string_to_metric_families(httpx.get(f"{self.worker_url}/metrics").text)
-        return sum(
-            sample.value for family in families for sample in family.samples if sample.name == f"{name}_total"
-        )
+        return sum(sample.value for family in families for sample in family.samples if sample.name == f"{name}_total")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +111,16 @@ def millrace(
             children[name] = Child(name, command, logs=started.home.logs, env=environment)
         children["gateway"].wait_until(lambda: _answers(f"{urls['gateway']}/readyz"), deadline_s=READY_DEADLINE_S)
         children["worker"].wait_until(lambda: _answers(f"{urls['worker']}/healthz"), deadline_s=READY_DEADLINE_S)
-        processes = {"kafka": started.kafka, "postgres": started.postgres, **children}
+        pids = {"kafka": started.kafka.pid, "postgres": started.postgres.pid} | {
+            name: child.pid for name, child in children.items()
+        }
         yield System(
             home=started.home,
             url=urls["gateway"],
             worker_url=urls["worker"],
             dsn=started.postgres.dsn,
             bootstrap_servers=started.kafka.bootstrap_servers,
-            parts={name: psutil.Process(part.pid) for name, part in processes.items()},
+            parts={name: psutil.Process(pid) for name, pid in pids.items()},
         )
 
 

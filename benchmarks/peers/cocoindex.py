@@ -6,7 +6,7 @@ has no search of its own; its documentation searches by one SQL statement over a
 does this, and it does less work for it than the others.
 
 Tuned. The documents come from memory; the chunks of a document are embedded in one call and keyed by their number, not
-mounted one by one; rows of many documents go out in one statement, as the engine batches them; the splitter, which counts
+mounted one by one; rows go out in statements as large as the engine batches them; the splitter, which counts
 bytes, is given what 256 and 32 tokens take in this corpus on average. Vectors are float16, so the column is
 `halfvec`. The index is declared in a second update, after the rows: the first leaves out what the second adds, and
 documents that did not change are skipped. The state (LMDB) lies in a temporary folder.

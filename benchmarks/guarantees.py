@@ -1,0 +1,15 @@
+"""What the guarantees cost: each of these leaves one out, in the servers alone; Millrace itself has no such switch."""
+
+import psycopg
+
+WITHOUT = {
+    "synchronous commit": "ALTER SYSTEM SET synchronous_commit = off",
+    "fsync": "ALTER SYSTEM SET fsync = off",
+}
+
+
+def give_up(dsn: str, statement: str) -> None:
+    """Have a server of the benchmark's own do without."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement)
+        connection.execute("SELECT pg_reload_conf()")
