@@ -83,9 +83,15 @@ samples: $(SYNCED) ## Generate the binary documents of the sample corpus
 chaos-broken: setup ## Break each promise on purpose, and see that the checker finds it: 15 minutes
 	@$(VENV)/pytest -m chaos tests/chaos/test_broken.py
 
-.PHONY: bench-latency
-bench-latency: setup ## Measure the time from accepted to found
-	@$(VENV)/python -m benchmarks.latency
+CORPUS ?= 10k
+BENCHES := $(addprefix bench-,limits peers ingest search freshness guarantees report)
+.PHONY: bench $(BENCHES) bench-check
+bench: setup ## Measure everything beside the peers, CORPUS=3k, 10k, 100k or 1m chunks
+	@$(VENV)/python -m benchmarks --corpus $(CORPUS)
+$(BENCHES): setup ## Measure one part
+	@$(VENV)/python -m benchmarks --corpus $(CORPUS) $(@:bench-%=%)
+bench-check: setup ## Compare what a document costs with the baseline
+	@$(VENV)/python -m benchmarks.check
 
 LOCK = $(UV) pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 --quiet
 
