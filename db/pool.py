@@ -51,6 +51,12 @@ else:
     Connection = asyncpg.pool.PoolConnectionProxy
 
 
+class _Connection(asyncpg.Connection):
+    def get_reset_query(self) -> str:
+        """Nothing: all that is set, is set for a transaction, and to undo nothing would be a round trip each time."""
+        return ""
+
+
 class Pool(_AnyPool):
     """A pool whose connections come within `ACQUIRE_TIMEOUT_S`, else it raises TimeoutError: one of `OUTAGES`.
 
@@ -101,7 +107,7 @@ async def connect(
             max_queries=50_000,
             max_inactive_connection_lifetime=300,
             loop=None,
-            connection_class=asyncpg.Connection,
+            connection_class=_Connection,
             record_class=asyncpg.Record,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=settings.statement_timeout_s + CANCEL_TIMEOUT_S,
@@ -111,6 +117,12 @@ async def connect(
                 "search_path": search_path(generation),
                 "statement_timeout": str(round(settings.statement_timeout_s * 1_000)),
                 "idle_in_transaction_session_timeout": str(round(settings.statement_timeout_s * 2_000)),
+                # An index scan goes on until enough rows pass the filters, instead of answering with too few: a small
+                # tenant's vectors may lie behind a great many of others'.
+                "hnsw.iterative_scan": "strict_order",
+                "hnsw.ef_search": str(VECTOR_SEARCH_DEPTH),
+                "hnsw.max_scan_tuples": str(SCANNED_CHUNKS_MAX),
+                "hnsw.scan_mem_multiplier": str(SCAN_MEMORY_MULTIPLIER),
             },
         )
     except ValueError as error:
@@ -139,12 +151,6 @@ async def _prepare_connection(connection: "asyncpg.Connection[asyncpg.Record]") 
     await register_vector(connection)
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", format="binary", encoder=_encode_jsonb, decoder=_decode_jsonb
-    )
-    # An index scan goes on until enough rows pass the filters, instead of answering with too few: one index holds many
-    # tenants, and a small one's chunks may lie behind a great many of others'.
-    await connection.execute(
-        f"SET hnsw.iterative_scan = strict_order; SET hnsw.ef_search = {VECTOR_SEARCH_DEPTH}; "
-        f"SET hnsw.max_scan_tuples = {SCANNED_CHUNKS_MAX}; SET hnsw.scan_mem_multiplier = {SCAN_MEMORY_MULTIPLIER}"
     )
 
 

@@ -56,3 +56,10 @@ async def test_the_server_ends_a_long_statement_and_the_connection_stays(environ
         await pool.execute("SELECT pg_sleep(30)")
     assert await pool.fetchval("SELECT pg_backend_pid()") == before
     await close(pool)
+
+
+async def test_a_connection_keeps_its_settings_when_it_is_given_back(environment: dict[str, str]) -> None:
+    pool = await connect(DatabaseSettings(pool_size=1))
+    for _ in range(3):
+        assert await pool.fetchval("SHOW hnsw.iterative_scan") == "strict_order"
+    await close(pool)
