@@ -25,7 +25,7 @@ PLACES_MAX = 256
 # A heading's line, in Markdown perhaps with a line drawn below it, and the empty lines behind it.
 _HEADING = re.compile(r"[^\n]*\n(?:[=-]+[ \t]*\n)?\s*")
 UNBROKEN_CHARS_MAX = 1_024
-"""The splitter takes time with the square of the longest stretch without a boundary. No language writes one this long."""
+"""The splitter takes time with the square of the longest stretch without a boundary. No language has one this long."""
 _BOUNDARY = r"\s.,;:!?\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
 _BROKEN = re.compile(rf"(?:[^{_BOUNDARY}]{{0,{UNBROKEN_CHARS_MAX - 1}}}+[{_BOUNDARY}]++)*+")
 
@@ -109,7 +109,7 @@ def chunk(document: ParsedDocument, settings: ChunkSettings) -> Iterator[Chunk]:
 class _Size:
     """How many tokens a piece of a stretch has, for the splitter, which asks of each text a dozen times as it grows.
 
-    The splitter tells the piece but not its place. Where the same text stands more than once, any of its places will do.
+    The splitter tells the piece but not its place. Where the same text stands twice, either place will do.
     """
 
     def __init__(self, counted: CountedText, view: str, start: int) -> None:

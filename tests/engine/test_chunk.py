@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import tokens
 from engine.chunk import ChunkSettings, chunk
 from engine.document import Heading, Page, ParsedDocument
 from engine.plain import markdown_headings
-from engine import tokens
 from engine.tokens import CountedText, count_tokens, load_tokenizer
 from schemas.events import Chunk
 
