@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from engine.embed import Vectors, unit
-from engine.tokens import WORDS, ByWord, load_tokenizer, load_word_tokenizer, wordllama_folder
+from engine.tokens import SPACE, WORDS, ByWord, load_tokenizer, wordllama_folder
 
 
 class WordLlamaEmbedder:
@@ -28,7 +28,7 @@ class WordLlamaEmbedder:
             # 32 MB and not 16, since numpy takes three times as long to widen a text's vectors as to find its tokens.
             self._weights: NDArray[np.float32] = weights.get_tensor("embedding.weight").astype(np.float32)
         self._tokenizer = load_tokenizer()
-        self._word_tokenizer = load_word_tokenizer()
+        self._model = self._tokenizer.model
         self._ids_by_word = ByWord(self._ids_of_word)
         special = (token.content for token in self._tokenizer.get_added_tokens_decoder().values())
         self._special = re.compile("|".join(map(re.escape, special)))
@@ -48,9 +48,9 @@ class WordLlamaEmbedder:
 
     def _ids(self, text: str) -> NDArray[np.uint16]:
         """The ids of a text's tokens, as the tokenizer makes them."""
-        if self._special.search(text):  # "<s>" in a text is no word of it, and another text begins behind it.
+        if self._special.search(text):  # "<s>" is no word to the tokenizer, and another text begins behind it.
             return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.uint16)
         return np.frombuffer(b"".join(map(self._ids_by_word.__getitem__, WORDS.findall(f" {text}"))), np.uint16)
 
     def _ids_of_word(self, word: str) -> bytes:
-        return array("H", self._word_tokenizer.encode(word, add_special_tokens=False).ids).tobytes()
+        return array("H", [token.id for token in self._model.tokenize(word.replace(" ", SPACE))]).tobytes()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tokenizers import Tokenizer
-from tokenizers.normalizers import Replace
+from tokenizers.models import Model
 
 WORDS_CACHED_MAX = 65_536
 """The words of a large document and then some: ten megabytes, and sixty where somebody makes each of 64 emoji."""
@@ -24,12 +24,11 @@ WORD_CHARS_MAX = 65
 WINDOW_CHARS = 65_536
 """Of a text whose words are known at a time: a few megabytes, and a hundred times what a question spans."""
 
-WORDS = re.compile(r"[ ▁]*[^ ▁\n]+|[ ▁]*\n+|[ ▁]+")
-"""Finds every word of a text, with the space in front of it, as which the tokenizer takes U+2581 too.
-
-The tokenizer puts a space in front of a text.
-"""
-_PIECES = re.compile(r"[ ▁]*[^ ▁\n]{1,64}|[ ▁]*\n+|[ ▁]+")
+SPACE = "\u2581"
+"""What a space is in the vocabulary; where a text has this sign, nobody can tell the two apart."""
+WORDS = re.compile(rf"[ {SPACE}]*[^ {SPACE}\n]+|[ {SPACE}]*\n+|[ {SPACE}]+")
+"""Finds every word of a text, with the space in front of it. The tokenizer puts a space in front of a text."""
+_PIECES = re.compile(rf"[ {SPACE}]*[^ {SPACE}\n]{{1,64}}|[ {SPACE}]*\n+|[ {SPACE}]+")
 
 T = TypeVar("T")
 
@@ -48,13 +47,6 @@ def load_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer.from_file(str(wordllama_folder() / "tokenizers" / "l2_supercat_tokenizer_config.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return tokenizer
-
-
-def load_word_tokenizer() -> Tokenizer:
-    """The same for a word of `WORDS`, which has its own space in front, or none after a line break."""
-    tokenizer = load_tokenizer()
-    tokenizer.normalizer = Replace(" ", "▁")
     return tokenizer
 
 
@@ -78,7 +70,7 @@ def count_tokens(text: str) -> int:
     """The number of tokens in a text, as `load_tokenizer` makes them without special tokens.
 
     What stands without a space for more than 64 characters (Chinese, base64) is counted in pieces, which may add one
-    for each.
+    for each, and "<s>" and its like as the signs that they are.
     """
     return sum(map(_counts.__getitem__, WORDS.findall(f" {text}"))) if text else 0
 
@@ -119,8 +111,13 @@ def _count(word: str) -> int:
     pieces = _PIECES.findall(word)
     if len(pieces) > 1:
         return sum(map(_counts.__getitem__, pieces))
-    return len(_word_tokenizer().encode(word, add_special_tokens=False).ids)
+    return len(_model().tokenize(word.replace(" ", SPACE)))
 
 
 _counts = ByWord(_count)
-_word_tokenizer = cache(load_word_tokenizer)
+
+
+@cache
+def _model() -> Model:
+    model: Model = load_tokenizer().model
+    return model
