@@ -53,7 +53,7 @@ async def publish(
     document: ExtractedDocument,
     chunk_count: int,
 ) -> None:
-    """Make a revision the one that readers see."""
+    """Make a revision, whose chunks are stored, the one that readers see."""
     await _queries.publish_revision(
         connection,
         tenant_id=tenant_id,

@@ -1,6 +1,5 @@
 """Brings a database's tables up to date: the SQL files of `db/migrations`, each applied once, by yoyo."""
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +12,7 @@ from yoyo import get_backend, read_migrations
 
 from db.errors import DatabaseTooOld, DatabaseUnavailable
 from db.partitions import ensure_months
-from db.pool import CONNECT_TIMEOUT_S, DatabaseSettings, search_path
-from db.queries import literal
-from schemas.topics import FIRST_GENERATION
+from db.pool import CONNECT_TIMEOUT_S, DatabaseSettings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 POSTGRES_MIN = 160_000
@@ -51,15 +48,9 @@ def _alone(url: str) -> Iterator[None]:
         yield
 
 
-async def prepare(
-    settings: DatabaseSettings, embedder: str, dimensions: int, generation: int = FIRST_GENERATION
-) -> None:
-    """Check the server's versions, make the coming months' partitions and a generation's index of vectors."""
-    connection = await asyncpg.connect(
-        settings.url.get_secret_value(),
-        timeout=CONNECT_TIMEOUT_S,
-        server_settings={"search_path": search_path(generation)},
-    )
+async def prepare(settings: DatabaseSettings) -> None:
+    """Check the server's versions and make the coming months' partitions."""
+    connection = await asyncpg.connect(settings.url.get_secret_value(), timeout=CONNECT_TIMEOUT_S)
     try:
         version = connection.get_server_version()
         if version.major * 10_000 < POSTGRES_MIN:
@@ -70,12 +61,5 @@ async def prepare(
         # IF NOT EXISTS does not keep two from making the same thing at once.
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
         await ensure_months(connection)
-        # The column takes vectors of any width and maker, an index those of one: each embedder gets its own.
-        name = f"document_chunks_{hashlib.sha256(embedder.encode()).hexdigest()[:12]}"
-        await connection.execute(
-            f"CREATE INDEX IF NOT EXISTS {name} ON document_chunks "
-            f"USING hnsw ((embedding::halfvec({int(dimensions)})) halfvec_cosine_ops) "
-            f"WHERE embedder = {literal(embedder)}"
-        )
     finally:
         await connection.close()

@@ -19,10 +19,6 @@ ACQUIRE_TIMEOUT_S = 10
 """For a connection to come free, or to be made; asyncpg itself would wait for ever."""
 CANCEL_TIMEOUT_S = 5
 """How much longer than the server the client waits: the server's own cancelling keeps the connection."""
-VECTOR_SEARCH_DEPTH = 200
-"""Candidates per ranking; also pgvector's ef_search, which bounds how many an index scan can return at once."""
-
-
 SCANNED_CHUNKS_MAX = 1_000_000
 SCAN_MEMORY_MULTIPLIER = 32
 """Of work_mem (4 MB by default): what a scan over so many chunks may take."""
@@ -53,7 +49,7 @@ else:
 
 class _Connection(asyncpg.Connection):
     def get_reset_query(self) -> str:
-        """Nothing: all that is set, is set for a transaction, and to undo nothing would be a round trip each time."""
+        """Nothing: what is set here, is set for a transaction; to undo nothing would be a round trip each time."""
         return ""
 
 
@@ -120,7 +116,6 @@ async def connect(
                 # An index scan goes on until enough rows pass the filters, instead of answering with too few: a small
                 # tenant's vectors may lie behind a great many of others'.
                 "hnsw.iterative_scan": "strict_order",
-                "hnsw.ef_search": str(VECTOR_SEARCH_DEPTH),
                 "hnsw.max_scan_tuples": str(SCANNED_CHUNKS_MAX),
                 "hnsw.scan_mem_multiplier": str(SCAN_MEMORY_MULTIPLIER),
             },

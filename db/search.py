@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector
 
-from db.pool import VECTOR_SEARCH_DEPTH, Pool
+from db.pool import Pool
 from db.queries import load
 from schemas.events import SearchFilters
 
-COMMON_WORD_CHUNKS = 10_000
-"""A word that is in so many of a tenant's chunks is not counted further: a few milliseconds a word."""
+SEARCH_DEPTH = 100
+"""Candidates per ranking."""
+
+_queries = load("search")
 
 
 class Mode(StrEnum):
@@ -37,18 +39,18 @@ async def search(
     offset: int = 0,
     hits_per_document: int | None = None,
 ) -> Sequence[asyncpg.Record]:
-    """The best chunks of one snapshot, best first; at most `VECTOR_SEARCH_DEPTH` candidates per ranking.
+    """The best chunks of one snapshot, best first; at most `SEARCH_DEPTH` candidates per ranking.
 
     ``embedding`` is the query's vector, (dimensions,), made by ``embedder``.
     """
-    queries = load("search", dimensions=len(embedding), embedder=embedder, common=COMMON_WORD_CHUNKS)
     return [
         row
-        async for row in queries.search(
+        async for row in _queries.search(
             pool,
             tenant_id=tenant_id,
             text=text,
             embedding=HalfVector(embedding),
+            embedder=embedder,
             by_vector=mode is not Mode.TEXT,
             by_text=mode is not Mode.VECTOR,
             document_ids=filters.document_ids and list(filters.document_ids),
@@ -56,7 +58,7 @@ async def search(
             tags=filters.tags and list(filters.tags),
             media_types=filters.media_types and list(filters.media_types),
             metadata=filters.metadata,
-            depth=VECTOR_SEARCH_DEPTH,
+            depth=SEARCH_DEPTH,
             limit=limit,
             offset=offset,
             hits_per_document=hits_per_document,

@@ -12,8 +12,7 @@ import orjson
 from fastapi import APIRouter
 from pydantic import BaseModel, Field, StringConstraints
 
-from db.pool import VECTOR_SEARCH_DEPTH
-from db.search import Mode, search
+from db.search import SEARCH_DEPTH, Mode, search
 from gateway.documents.models import CHUNK_ID, heading_path
 from gateway.problems import InvalidCursor, responses
 from gateway.state import AFTER_POSITION_ERRORS, AfterPosition, StateOf, Tenant
@@ -37,7 +36,7 @@ class SearchRequest(BaseModel):
     hits_per_document: int | None = Field(
         default=None,
         ge=1,
-        le=2 * VECTOR_SEARCH_DEPTH,
+        le=2 * SEARCH_DEPTH,
         description="At most so many of one document, so that a long one does not crowd the rest out.",
     )
     cursor: str | None = Field(default=None, description="next_cursor of the page before.")
@@ -154,7 +153,7 @@ def _offset(request: SearchRequest) -> int:
         return 0
     try:
         fingerprint, offset = orjson.loads(base64.urlsafe_b64decode(request.cursor))
-        valid = fingerprint == request.fingerprint() and 0 <= int(offset) <= 2 * VECTOR_SEARCH_DEPTH
+        valid = fingerprint == request.fingerprint() and 0 <= int(offset) <= 2 * SEARCH_DEPTH
     except (ValueError, TypeError, OverflowError, binascii.Error):
         valid = False
     if not valid:

@@ -12,7 +12,6 @@ from aiokafka.admin import AIOKafkaAdminClient
 from db import generations, succession
 from db.blobs import Blobs, BlobSettings
 from db.generations import Generation, GenerationState
-from db.migrate import prepare
 from db.pool import DatabaseSettings, Pool, close, connect
 from db.succession import Progress
 from engine.embed import EmbedderSettings
@@ -74,12 +73,10 @@ class Reindexing:
         for generation in await generations.listed(self.pool):
             if generation.state in {GenerationState.PREPARING, GenerationState.BUILDING}:
                 raise AnotherIsBuilt(f"Generation {generation.number}.")
-        made = create_embedder(EmbedderSettings(**embedder))
+        await create_embedder(EmbedderSettings(**embedder)).aclose()  # or it would be found out by each worker
         number = await generations.announce(self.pool, embedder, chunker)
         await ensure_topics(self.broker, _own_topics(number))
         await generations.create_tables(self.pool, number)
-        await prepare(self.database, made.name, made.dimensions, number)
-        await made.aclose()
         await generations.begin(self.pool, number)
         return await generations.get(self.pool, number)
 

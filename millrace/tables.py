@@ -2,26 +2,12 @@
 
 import asyncio
 
-from db import generations
 from db.migrate import migrate, prepare
-from db.pool import DatabaseSettings, close, connect
-from engine.embed import EmbedderSettings
-from engine.embedders import create_embedder
+from db.pool import DatabaseSettings
 
 
 def bring_up_to_date(database: DatabaseSettings) -> list[str]:
-    """Apply the migrations that are missing, and name them; then prepare each generation for its embedder."""
+    """Apply the migrations that are missing, and name them; then prepare what they leave to be made again and again."""
     applied = migrate(database)
-    asyncio.run(_prepare_all(database))
+    asyncio.run(prepare(database))
     return applied
-
-
-async def _prepare_all(database: DatabaseSettings) -> None:
-    pool = await connect(database)
-    existing = await generations.listed(pool)
-    await close(pool)
-    for generation in existing:
-        if generation.state.served:
-            embedder = create_embedder(EmbedderSettings(**generation.embedder))
-            await prepare(database, embedder.name, embedder.dimensions, generation.number)
-            await embedder.aclose()

@@ -24,6 +24,7 @@ from streams.janitor import keep_tidy
 from streams.outbox import Outbox
 from streams.parse import ParseStage
 from streams.parser import Parser
+from streams.segments import keep_segments
 from streams.settings import WorkerSettings
 from streams.stage import Stage
 
@@ -90,5 +91,6 @@ class _Workshop:
                 return EmbedStage(*common, self._embedder, self._pool)
             case "index":
                 beside(self._stack, keep_tidy(self._outbox, self._pool, self._site.blobs), "janitor")
+                beside(self._stack, keep_segments(DatabaseSettings(), self._generation.number), "segments")
                 return IndexStage(*common, self._pool, self._site.blobs)
         raise ValueError(f"no stage {name!r} of a generation")

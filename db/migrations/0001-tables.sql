@@ -81,37 +81,70 @@ BEGIN
     -- text is document_text[start_char:end_char], headings the heading path, one a line. Both page and headings are those of
     -- the chunk's beginning; places are where in it others begin, as {start, page, heading_path}.
     CREATE TABLE document_chunks (
-        tenant_id    text NOT NULL,
-        document_id  text NOT NULL,
+        tenant_id    text STORAGE PLAIN NOT NULL,
+        document_id  text STORAGE PLAIN NOT NULL,
         revision     bigint NOT NULL,
         ordinal      integer NOT NULL,
         page         integer,
         start_char   bigint NOT NULL,
         end_char     bigint NOT NULL,
         token_count  integer NOT NULL,
-        content_hash text NOT NULL,
+        content_hash text STORAGE PLAIN NOT NULL,
         headings     text NOT NULL,
         places       jsonb NOT NULL,
-        text         text NOT NULL,
-        embedder     text NOT NULL,
-        embedding    halfvec NOT NULL,
-        text_vector  tsvector NOT NULL GENERATED ALWAYS AS (
+        -- What is long is kept apart and as it is: whoever looks for words reads small rows, and writing is quicker.
+        text         text STORAGE EXTERNAL NOT NULL,
+        embedder     text STORAGE PLAIN NOT NULL,
+        embedding    halfvec STORAGE EXTERNAL NOT NULL,
+        text_vector  tsvector STORAGE EXTERNAL NOT NULL GENERATED ALWAYS AS (
             setweight(to_tsvector('english', headings), 'B') || to_tsvector('english', text)
         ) STORED,
         PRIMARY KEY (tenant_id, document_id, revision, ordinal)
     ) PARTITION BY HASH (tenant_id);
 
-    CREATE TABLE document_chunks_0 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 0);
-    CREATE TABLE document_chunks_1 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 1);
-    CREATE TABLE document_chunks_2 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 2);
-    CREATE TABLE document_chunks_3 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 3);
-    CREATE TABLE document_chunks_4 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 4);
-    CREATE TABLE document_chunks_5 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 5);
-    CREATE TABLE document_chunks_6 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 6);
-    CREATE TABLE document_chunks_7 PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER 7);
+    FOR remainder IN 0..7 LOOP
+        EXECUTE format(
+            'CREATE TABLE document_chunks_%s PARTITION OF document_chunks FOR VALUES WITH (MODULUS 8, REMAINDER %s)
+             WITH (toast_tuple_target = 128)',
+            remainder, remainder
+        );
+    END LOOP;
 
     CREATE INDEX document_chunks_text ON document_chunks USING gin (text_vector);
     CREATE INDEX document_chunks_content ON document_chunks (tenant_id, content_hash);
+
+    -- The vectors of visible revisions once more, narrow and apart: in tables segment_<number>, which 0002-segments.sql
+    -- explains. A segment is open (vectors are added to it), sealed (none are), indexed, or retired: its vectors are in
+    -- another one, and it is only kept for readers who began before that.
+    CREATE TABLE segments (
+        tenant_id  text NOT NULL DEFAULT '*' CHECK (tenant_id = '*'),
+        number     integer NOT NULL GENERATED ALWAYS AS IDENTITY,
+        -- Which tenants it is of: those of one bucket (see bucket_of).
+        bucket     integer NOT NULL,
+        embedder   text NOT NULL,
+        dimensions integer NOT NULL,
+        state      text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'sealed', 'indexed', 'retired')),
+        changed_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (tenant_id, number)
+    );
+    CREATE UNIQUE INDEX segments_open ON segments (tenant_id, bucket, embedder, dimensions) WHERE state = 'open';
+
+    -- How many vectors a segment that is not open any more has of each tenant.
+    CREATE TABLE segment_tenants (
+        tenant_id  text NOT NULL,
+        segment    integer NOT NULL,
+        vectors    integer NOT NULL,
+        PRIMARY KEY (tenant_id, segment)
+    );
+
+    -- In how many chunks of a tenant a word is, as estimated from sealed segments; under '' how many chunks these had.
+    -- Words that are not here are rare.
+    CREATE TABLE word_counts (
+        tenant_id  text NOT NULL,
+        word       text NOT NULL,
+        chunks     integer NOT NULL,
+        PRIMARY KEY (tenant_id, word)
+    );
 
     -- Where each revision stands, also those that never became visible.
     CREATE TABLE document_processing (

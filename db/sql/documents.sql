@@ -32,13 +32,14 @@ ORDER BY document_id
 FOR SHARE;
 
 -- name: publish_revision!
--- Make a revision the visible one.
+-- Make a revision the visible one, and add its vectors to those that are searched.
 UPDATE documents
 SET revision = :revision, deleted = false, media_type = :media_type, filename = :filename, title = :title,
     collection = :collection, tags = :tags, metadata = :metadata, blob_key = :blob_key, text_key = :text_key,
     size_bytes = :size_bytes, text_chars = :text_chars, page_count = :page_count, chunk_count = :chunk_count,
     indexed_at = now()
-WHERE tenant_id = :tenant_id AND document_id = :document_id;
+WHERE tenant_id = :tenant_id AND document_id = :document_id
+RETURNING add_vectors(tenant_id, document_id, revision);
 
 -- name: bury_document!
 -- Leave a tombstone: the document is gone for readers, and nothing older than this revision comes back.

@@ -9,6 +9,7 @@ import signal
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from millrace.local.account import Account, unprivileged_account
@@ -29,12 +30,18 @@ INITDB_OPTIONS = (
     "--locale-provider=builtin",
     "--builtin-locale=C.UTF-8",
 )
+MEMORY_BYTES = psutil.virtual_memory().total
+SHARED_BUFFERS_MAX_BYTES = 4 * 2**30
+"""A million chunks' indexes are about 2 GB."""
+MAINTENANCE_BYTES = 256 * 2**20, 2 * 2**30
+"""At least and at most. A segment of vectors is only as large as its index can be built in this: 2 GB are 2 million."""
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",  # In a deep folder a socket's name would be too long.
     "max_connections": "100",
-    "shared_buffers": "128MB",
-    "maintenance_work_mem": "256MB",  # pgvector builds an HNSW index much faster while its graph fits in here.
+    # A quarter of the memory, as Postgres' documentation says; what is not used is not taken.
+    "shared_buffers": f"{min(MEMORY_BYTES // 4, SHARED_BUFFERS_MAX_BYTES) // 2**20}MB",
+    "maintenance_work_mem": f"{min(max(MEMORY_BYTES // 16, MAINTENANCE_BYTES[0]), MAINTENANCE_BYTES[1]) // 2**20}MB",
     "log_checkpoints": "off",
 }
 

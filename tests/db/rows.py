@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db import chunks, documents
-from db.pool import Pool
+from db.pool import Connection, Pool
 from schemas.events import Chunk, DocumentEmbedded, DocumentStatus, ExtractedDocument, Origin, State
 
 EMBEDDER = "tests-4"
@@ -76,14 +76,28 @@ async def publish(
     **attributes: Any,
 ) -> None:
     """Make a revision with one chunk for each text the visible one; its old rows go, as the index stage does it."""
-    made = batch(tenant_id, document_id, revision, texts, **attributes)
     async with pool.acquire() as connection, connection.transaction():
-        await documents.apply(connection, tenant_id, document_id, revision)
-        await chunks.store(connection, made, np.stack(vectors or [vector(1)] * len(texts)))
-        await documents.publish(
-            connection, tenant_id, document_id, revision, document=made.document, chunk_count=len(texts)
-        )
-        await chunks.delete_revisions(connection, tenant_id, document_id, lowest=0, highest=revision - 1)
+        await publish_in(connection, tenant_id, document_id, revision, texts, vectors=vectors, **attributes)
+
+
+async def publish_in(
+    connection: Connection,
+    tenant_id: str,
+    document_id: str,
+    revision: int,
+    texts: Sequence[str],
+    *,
+    vectors: Sequence[NDArray[np.float16]] | None = None,
+    **attributes: Any,
+) -> None:
+    """The same in a transaction that is under way."""
+    made = batch(tenant_id, document_id, revision, texts, **attributes)
+    await documents.apply(connection, tenant_id, document_id, revision)
+    await chunks.store(connection, made, np.stack(vectors or [vector(1)] * len(texts)))
+    await documents.publish(
+        connection, tenant_id, document_id, revision, document=made.document, chunk_count=len(texts)
+    )
+    await chunks.delete_revisions(connection, tenant_id, document_id, lowest=0, highest=revision - 1)
 
 
 def status(tenant_id: str, document_id: str, revision: int, state: State, **values: Any) -> DocumentStatus:

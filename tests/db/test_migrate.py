@@ -11,6 +11,7 @@ from yoyo import get_backend, read_migrations
 
 from db.errors import DatabaseTooOld, DatabaseUnavailable
 from db.migrate import MIGRATIONS, migrate, prepare
+from db.partitions import MONTHS_AHEAD
 from db.pool import DatabaseSettings, Pool, connect
 
 AT_ONCE = 4
@@ -69,18 +70,18 @@ def test_a_server_that_is_away_is_named() -> None:
 
 async def test_several_prepare_at_once(empty_database: DatabaseSettings) -> None:
     migrate(empty_database)
-    await asyncio.gather(*(prepare(empty_database, "somebody's embedder", 8) for _ in range(AT_ONCE)))
-    await prepare(empty_database, "somebody's embedder", 8)
+    await asyncio.gather(*(prepare(empty_database) for _ in range(AT_ONCE)))
+    await prepare(empty_database)
     with psycopg.connect(empty_database.url.get_secret_value()) as connection:
-        made = connection.execute("SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%somebody''''s embedder%'")
-        assert made.fetchall() == [(1 + 8,)]  # of the table and of its partitions
+        months = connection.execute("SELECT count(*) FROM pg_class WHERE relname ~ '^conversation_messages_[0-9_]+$'")
+        assert months.fetchall() == [(1 + MONTHS_AHEAD,)]
 
 
 async def test_a_database_without_the_vector_type_is_too_old(empty_database: DatabaseSettings) -> None:
     with pytest.raises(DatabaseTooOld):
         await connect(empty_database)
     with pytest.raises(DatabaseTooOld):
-        await prepare(empty_database, "any", 8)
+        await prepare(empty_database)
 
 
 async def test_every_primary_key_starts_with_the_tenant(pool: Pool) -> None:
@@ -96,8 +97,3 @@ async def test_every_primary_key_starts_with_the_tenant(pool: Pool) -> None:
     )
     assert len(rows) > 10
     assert {row["name"]: row["first_column"] for row in rows if row["first_column"] != "tenant_id"} == {}
-
-
-async def test_the_embedder_in_use_has_an_index_of_its_own(pool: Pool) -> None:
-    indexes = await pool.fetch("SELECT indexdef FROM pg_indexes WHERE tablename = 'document_chunks'")
-    assert any("hnsw" in row["indexdef"] and "wordllama" in row["indexdef"] for row in indexes)

@@ -1,0 +1,343 @@
+-- Vectors are added to an open segment, a table without an index of vectors that a search reads whole. Once it is large it
+-- is sealed, and its index (HNSW) is built in one go; small indexed ones are merged into larger ones, as in a
+-- log-structured merge tree (O'Neil et al., 1996). Each vector is added once, in the transaction that makes its revision
+-- visible; those of revisions that are not visible any more stay until a merge leaves them out.
+--
+-- Whoever adds vectors holds `segments` in ROW SHARE mode, whoever seals or merges in EXCLUSIVE mode; readers hold neither.
+-- They read `segments` and what it leads to in one snapshot, so they miss nothing and see nothing twice.
+
+CREATE FUNCTION bucket_of(tenant_id text) RETURNS integer LANGUAGE sql IMMUTABLE
+RETURN (hashtextextended(tenant_id, 0) & 7)::integer;
+
+-- The number of the open segment that takes a bucket's vectors; made if there is none.
+CREATE FUNCTION open_segment(in_bucket integer, made_by text, of_dimensions integer) RETURNS integer LANGUAGE plpgsql
+AS $$
+DECLARE
+    known integer;
+BEGIN
+    FOR attempt IN 1..2 LOOP
+        SELECT number INTO known FROM segments
+        WHERE tenant_id = '*' AND bucket = in_bucket AND embedder = made_by AND dimensions = of_dimensions
+          AND state = 'open';
+        IF FOUND THEN
+            RETURN known;
+        END IF;
+        -- Nobody else makes it then; at the second look somebody has made it, or it is ours to make.
+        PERFORM pg_advisory_xact_lock('segments'::regclass::oid::integer, in_bucket);
+    END LOOP;
+    INSERT INTO segments (bucket, embedder, dimensions) VALUES (in_bucket, made_by, of_dimensions)
+    RETURNING number INTO known;
+    PERFORM create_segment(known, of_dimensions);
+    RETURN known;
+END
+$$;
+
+CREATE FUNCTION create_segment(number integer, dimensions integer) RETURNS void LANGUAGE plpgsql
+AS $$
+BEGIN
+    EXECUTE format(
+        'CREATE TABLE %s.segment_%s (
+            tenant_id text NOT NULL, document_id text NOT NULL, revision bigint NOT NULL, ordinal integer NOT NULL,
+            embedding halfvec(%s) NOT NULL, PRIMARY KEY (tenant_id, document_id, revision, ordinal)
+        )',
+        (SELECT relnamespace::regnamespace FROM pg_class WHERE oid = 'segments'::regclass), number, dimensions
+    );
+    IF dimensions <= 3000 THEN  -- a row fits into a page, and a scan is far quicker where vectors are not kept elsewhere
+        EXECUTE format('ALTER TABLE segment_%s ALTER embedding SET STORAGE PLAIN', number);
+    END IF;
+END
+$$;
+
+-- Add the vectors of a revision that becomes visible, in place of those of older ones where that costs nothing.
+CREATE FUNCTION add_vectors(of_tenant text, of_document text, of_revision bigint) RETURNS void LANGUAGE plpgsql
+AS $$
+DECLARE
+    made record;
+    segment integer;
+BEGIN
+    LOCK TABLE segments IN ROW SHARE MODE;
+    FOR made IN
+        SELECT DISTINCT embedder, vector_dims(embedding) AS dimensions FROM document_chunks
+        WHERE tenant_id = of_tenant AND document_id = of_document AND revision = of_revision
+    LOOP
+        segment := open_segment(bucket_of(of_tenant), made.embedder, made.dimensions);
+        EXECUTE format('DELETE FROM segment_%s WHERE tenant_id = $1 AND document_id = $2 AND revision < $3', segment)
+        USING of_tenant, of_document, of_revision;
+        EXECUTE format(
+            'INSERT INTO segment_%s
+             SELECT tenant_id, document_id, revision, ordinal, embedding FROM document_chunks
+             WHERE tenant_id = $1 AND document_id = $2 AND revision = $3 AND embedder = $4',
+            segment
+        )
+        USING of_tenant, of_document, of_revision, made.embedder;
+    END LOOP;
+END
+$$;
+
+-- Have no more vectors added to a segment: waits for those who do.
+CREATE FUNCTION seal_segment(of_number integer) RETURNS void LANGUAGE plpgsql
+AS $$
+BEGIN
+    LOCK TABLE segments IN EXCLUSIVE MODE;
+    UPDATE segments SET state = 'sealed', changed_at = clock_timestamp() WHERE number = of_number;
+    PERFORM count_tenants(of_number);
+END
+$$;
+
+CREATE FUNCTION count_tenants(of_number integer) RETURNS void LANGUAGE plpgsql
+AS $$
+BEGIN
+    EXECUTE format(
+        'INSERT INTO segment_tenants SELECT tenant_id, $1, count(*) FROM segment_%s GROUP BY tenant_id', of_number
+    )
+    USING of_number;
+END
+$$;
+
+-- Build the graph of a sealed segment's vectors (Malkov and Yashunin, 2016), in one process: the others go on indexing
+-- and searching.
+CREATE FUNCTION index_segment(of_number integer) RETURNS void LANGUAGE plpgsql
+SET max_parallel_maintenance_workers = 0
+AS $$
+BEGIN
+    EXECUTE format(
+        'CREATE INDEX ON segment_%s USING hnsw (embedding halfvec_ip_ops) WITH (m = 16, ef_construction = 64)',
+        of_number
+    );
+    EXECUTE format('ANALYZE segment_%s', of_number);
+    UPDATE segments SET state = 'indexed', changed_at = clock_timestamp() WHERE number = of_number;
+END
+$$;
+
+-- Estimate from every eighth page of a sealed segment in how many of its tenants' chunks each word is.
+CREATE FUNCTION count_words(of_number integer) RETURNS void LANGUAGE plpgsql
+AS $$
+DECLARE
+    sampled constant integer := 8;
+    large record;
+BEGIN
+    FOR large IN SELECT tenant_id, vectors FROM segment_tenants WHERE segment = of_number AND vectors > 2000 LOOP
+        INSERT INTO word_counts AS known
+        SELECT large.tenant_id, word, sampled * ndoc
+        FROM ts_stat(format(
+            'SELECT c.text_vector
+             FROM segment_%s v TABLESAMPLE SYSTEM (%s) REPEATABLE (1)
+             JOIN document_chunks c USING (tenant_id, document_id, revision, ordinal)
+             WHERE v.tenant_id = %L',
+            of_number, 100.0 / sampled, large.tenant_id
+        ))
+        WHERE ndoc > 2
+        UNION ALL SELECT large.tenant_id, '', large.vectors
+        ON CONFLICT (tenant_id, word) DO UPDATE SET chunks = known.chunks + excluded.chunks;
+    END LOOP;
+END
+$$;
+
+-- Put the vectors of visible revisions from sealed segments of one kind, which change no more, into a new one.
+CREATE FUNCTION merge_segments(of_numbers integer[]) RETURNS void LANGUAGE plpgsql
+AS $$
+DECLARE
+    source integer;
+    made record;
+BEGIN
+    INSERT INTO segments (bucket, embedder, dimensions, state)
+    SELECT bucket, embedder, dimensions, 'sealed' FROM segments WHERE number = of_numbers[1]
+    RETURNING number, dimensions INTO made;
+    PERFORM create_segment(made.number, made.dimensions);
+    FOREACH source IN ARRAY of_numbers LOOP
+        EXECUTE format(
+            'INSERT INTO segment_%s SELECT v.* FROM segment_%s v
+             JOIN documents d ON d.tenant_id = v.tenant_id AND d.document_id = v.document_id AND d.revision = v.revision
+             WHERE NOT d.deleted',
+            made.number, source
+        );
+    END LOOP;
+    PERFORM count_tenants(made.number), index_segment(made.number);
+    UPDATE segments SET state = 'retired', changed_at = clock_timestamp() WHERE number = ANY(of_numbers);
+    DELETE FROM segment_tenants WHERE segment = ANY(of_numbers);
+END
+$$;
+
+CREATE FUNCTION drop_segment(of_number integer) RETURNS void LANGUAGE plpgsql
+AS $$
+BEGIN
+    EXECUTE format('DROP TABLE segment_%s', of_number);
+    DELETE FROM segments WHERE number = of_number;
+END
+$$;
+
+CREATE TYPE near AS (document_id text, ordinal integer, distance float8);
+
+-- The visible chunks of a tenant that are nearest to a vector, nearest first, at most `depth`. Null filters are none.
+--
+-- All vectors are unit vectors, so that the negative inner product orders them as the cosine distance does, and takes less.
+-- A segment without an index, and one in which the tenant has few vectors, is read whole: that is exact. Where nothing is
+-- filtered, each segment gives its nearest without a look at their documents; should too many of these turn out to be of
+-- older revisions, or of deleted documents, all is read once more, exactly.
+CREATE FUNCTION nearest(
+    of_tenant text, made_by text, to_vector halfvec, depth integer, of_documents text[], in_collection text,
+    with_tags text[], of_media_types text[], with_metadata jsonb
+) RETURNS SETOF near LANGUAGE plpgsql STABLE ROWS 100
+AS $$
+DECLARE
+    is_visible constant text := 'd.tenant_id = $1 AND d.document_id = v.document_id AND d.revision = v.revision
+                                 AND NOT d.deleted';
+    filters constant text := concat(
+        CASE WHEN of_documents IS NOT NULL THEN ' AND d.document_id = ANY($3)' END,
+        CASE WHEN in_collection IS NOT NULL THEN ' AND d.collection = $4' END,
+        CASE WHEN with_tags IS NOT NULL THEN ' AND d.tags @> $5' END,
+        CASE WHEN of_media_types IS NOT NULL THEN ' AND d.media_type = ANY($6)' END,
+        CASE WHEN with_metadata IS NOT NULL THEN ' AND d.metadata @> $7' END
+    );
+    -- An exact scan of so many takes less than a millisecond, an index's answer about one.
+    few constant integer := 2000;
+    segment record;
+    scans text[] := '{}';
+    scans_of_visible text[] := '{}';
+    breadth integer;
+    nearby near[];
+    stale integer := 0;
+BEGIN
+    FOR segment IN
+        SELECT s.number, s.state = 'indexed' AND t.vectors > few AS by_index,
+               count(*) FILTER (WHERE s.state = 'indexed' AND t.vectors > few) OVER ()::integer AS indexes
+        FROM segments s
+        LEFT JOIN segment_tenants t ON t.tenant_id = of_tenant AND t.segment = s.number
+        WHERE s.tenant_id = '*' AND s.bucket = bucket_of(of_tenant) AND s.embedder = made_by
+          AND s.dimensions = vector_dims(to_vector) AND (s.state = 'open' OR (s.state <> 'retired' AND t.vectors > 0))
+    LOOP
+        -- With more indexes, each holds fewer of the nearest.
+        breadth := CASE WHEN segment.by_index THEN least(200, 60 + 240 / segment.indexes) ELSE 2 * depth END;
+        IF segment.by_index THEN
+            PERFORM set_config('hnsw.ef_search', breadth::text, true);
+        END IF;
+        scans := scans || format(
+            '(SELECT document_id, revision, ordinal, %1$s AS distance FROM segment_%2$s
+              WHERE tenant_id = $1 ORDER BY %1$s LIMIT %3$s)',
+            CASE WHEN segment.by_index THEN 'embedding <#> $2' ELSE '(embedding <#> $2) + 0' END, segment.number, breadth
+        );
+        scans_of_visible := scans_of_visible || format(
+            '(SELECT v.document_id, v.revision, v.ordinal, embedding <#> $2 AS distance FROM segment_%s v
+              JOIN documents d ON %s%s
+              WHERE v.tenant_id = $1 ORDER BY (v.embedding <#> $2) %s LIMIT %s)',
+            segment.number, is_visible, filters, CASE WHEN filters = '' THEN '+ 0' END, depth
+        );
+    END LOOP;
+    IF scans = '{}' THEN
+        RETURN;
+    END IF;
+    IF filters = '' THEN
+        EXECUTE format(
+            'SELECT array_agg((v.document_id, v.ordinal, distance)::near ORDER BY distance)
+                        FILTER (WHERE d.document_id IS NOT NULL), count(*) - count(d.document_id)
+             FROM (SELECT * FROM (%s) every ORDER BY distance LIMIT 1.2 * %s) v
+             LEFT JOIN LATERAL (SELECT * FROM documents d WHERE %s OFFSET 0) d ON true',
+            array_to_string(scans, ' UNION ALL '), depth, is_visible
+        )
+        INTO nearby, stale USING of_tenant, to_vector;
+    END IF;
+    IF filters <> '' OR (stale > 0 AND coalesce(cardinality(nearby), 0) < depth) THEN
+        EXECUTE format(
+            'SELECT array_agg((v.document_id, v.ordinal, distance)::near ORDER BY distance)
+             FROM (SELECT * FROM (%s) every ORDER BY distance LIMIT %s) v',
+            array_to_string(scans_of_visible, ' UNION ALL '), depth
+        )
+        INTO nearby USING of_tenant, to_vector, of_documents, in_collection, with_tags, of_media_types, with_metadata;
+    END IF;
+    RETURN QUERY SELECT * FROM unnest(nearby[:depth]);
+END
+$$;
+
+CREATE TYPE match AS (document_id text, ordinal integer, score float8, density float8);
+
+-- The visible chunks of a tenant with the words of a text, the rarest words weighing most, at most `depth`. Null filters
+-- are none.
+--
+-- A question's words are hints: AND of them all finds next to nothing. Each rare word is looked up for itself, by an index
+-- scan that reads no text vector; those that are in very many chunks only where there are no others, and then in pairs.
+-- Among the best of what is found so, all words count.
+CREATE FUNCTION matching(
+    of_tenant text, of_text text, depth integer, of_documents text[], in_collection text, with_tags text[],
+    of_media_types text[], with_metadata jsonb
+) RETURNS SETOF match LANGUAGE plpgsql STABLE ROWS 100
+AS $$
+DECLARE
+    -- So many matches of a word are looked at, in about a millisecond.
+    common constant integer := 500;
+    is_visible constant text := 'd.tenant_id = $1 AND d.document_id = c.document_id AND d.revision = c.revision
+                                 AND NOT d.deleted';
+    filters constant text := concat(
+        CASE WHEN of_documents IS NOT NULL THEN ' AND d.document_id = ANY($6)' END,
+        CASE WHEN in_collection IS NOT NULL THEN ' AND d.collection = $7' END,
+        CASE WHEN with_tags IS NOT NULL THEN ' AND d.tags @> $8' END,
+        CASE WHEN of_media_types IS NOT NULL THEN ' AND d.media_type = ANY($9)' END,
+        CASE WHEN with_metadata IS NOT NULL THEN ' AND d.metadata @> $10' END
+    );
+    words tsquery[];
+    counts integer[];
+    total integer;
+    sought tsquery[];
+BEGIN
+    SELECT array_agg(word ORDER BY chunks, word), array_agg(chunks ORDER BY chunks, word)
+    INTO words, counts
+    FROM (
+        SELECT quote_literal(lexeme)::tsquery AS word, coalesce(w.chunks, 0) AS chunks
+        FROM unnest(to_tsvector('english', of_text)) t
+        LEFT JOIN word_counts w ON w.tenant_id = of_tenant AND w.word = t.lexeme
+    ) query;
+    IF words IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT chunks INTO total FROM word_counts WHERE tenant_id = of_tenant AND word = '';
+    IF total IS NULL THEN
+        SELECT sum(chunk_count) INTO total FROM documents WHERE tenant_id = of_tenant;
+    END IF;
+    SELECT array_agg(word ORDER BY place) INTO sought
+    FROM unnest(words, counts) WITH ORDINALITY AS query (word, chunks, place) WHERE chunks <= common;
+    IF sought IS NULL THEN
+        sought := ARRAY[words[1], words[1] && words[2], words[1] && words[3]];
+    END IF;
+    RETURN QUERY EXECUTE format(
+        'WITH found AS MATERIALIZED (
+            SELECT place, c.document_id, c.revision, c.ordinal
+            FROM unnest($2) WITH ORDINALITY AS query (word, place)
+            CROSS JOIN LATERAL (
+                SELECT c.document_id, c.revision, c.ordinal FROM document_chunks c %s
+                WHERE c.tenant_id = $1 AND c.text_vector @@ word LIMIT %s
+            ) c
+        ),
+        counted AS MATERIALIZED (
+            SELECT word, place, greatest(chunks, n) AS n
+            FROM unnest($3, $4) WITH ORDINALITY AS query (word, chunks, place)
+            LEFT JOIN (SELECT place, count(*) AS n FROM found GROUP BY place) seen USING (place)
+        ),
+        -- Inverse document frequency, as in BM25; of words that are not counted yet, by what was found.
+        weighed AS MATERIALIZED (
+            SELECT word, place, ln(1 + (greatest($5, n) - n + 0.5) / (n + 0.5))::float8 AS weight FROM counted
+        ),
+        best AS (
+            SELECT document_id, revision, ordinal
+            FROM found LEFT JOIN weighed USING (place)
+            GROUP BY document_id, revision, ordinal
+            ORDER BY sum(weight) DESC, document_id, ordinal
+            LIMIT %s
+        )
+        SELECT document_id, ordinal, (SELECT sum(weight) FROM weighed WHERE text_vector @@ word),
+               ts_rank(text_vector, (SELECT string_agg(word::text, '' | '')::tsquery FROM weighed), 1)::float8
+        FROM best b
+        CROSS JOIN LATERAL (
+            -- Joined with nothing it is read once, and not once for each word.
+            SELECT text_vector || '''' AS text_vector, (SELECT true FROM documents d WHERE %s) AS visible
+            FROM document_chunks c
+            WHERE tenant_id = $1 AND c.document_id = b.document_id AND c.revision = b.revision AND c.ordinal = b.ordinal
+            OFFSET 0
+        ) c
+        WHERE visible
+        ORDER BY 3 DESC, 4 DESC
+        LIMIT %s',
+        CASE WHEN filters <> '' THEN 'JOIN documents d ON ' || is_visible || filters END, common, depth, is_visible, depth
+    )
+    USING of_tenant, sought, words, counts, coalesce(total, 0), of_documents, in_collection, with_tags, of_media_types,
+          with_metadata;
+END
+$$;

@@ -1,0 +1,69 @@
+"""`segments`: a generation's vectors, sealed, indexed and merged as a log-structured merge tree.
+
+`migrations/0002-segments.sql` says what a segment is, and what those who search and those who add vectors do.
+"""
+
+from datetime import timedelta
+
+import asyncpg
+
+from db.pool import Connection, Pool
+from db.queries import load
+
+_queries = load("segments")
+
+SEALED_BYTES = 10 * 2**20
+"""16,000 vectors of 256 dimensions, which an exact scan compares in 4 ms."""
+FANOUT = 8
+"""So many segments become one: a vector is indexed once more for each eightfold growth."""
+RETIRED = timedelta(seconds=120)
+"""Longer than any statement may take that began before."""
+WRITERS_WAIT_MS = 500
+"""Sealing waits for the transactions that add vectors, and holds up others meanwhile; else it is tried again later."""
+
+
+async def tend(pool: Pool) -> bool:
+    """Index, seal, merge or drop, whichever is most urgent; false where nothing is due, or somebody else is at it."""
+    async with pool.acquire() as connection, connection.transaction():
+        if not await _queries.claim(connection):
+            return False
+        if number := await _queries.unindexed(connection):
+            await _queries.index(connection, number=number)
+        elif number := await _queries.full(connection, sealed_bytes=SEALED_BYTES):
+            return await _seal(connection, number)
+        elif numbers := await _queries.alike(connection, fanout=FANOUT, sealed_bytes=SEALED_BYTES):
+            await _queries.merge(connection, numbers=numbers)
+        elif number := await _queries.outdated(connection, grace=RETIRED):
+            await _queries.drop(connection, number=number)
+        else:
+            return False
+        return True
+
+
+async def rewrite_wasteful(pool: Pool) -> bool:
+    """Rewrite a segment where more vectors are of old revisions than not; false where there is none."""
+    async with pool.acquire() as connection, connection.transaction():
+        if not await _queries.claim(connection) or not (numbers := await _queries.wasteful(connection)):
+            return False
+        await _queries.merge(connection, numbers=numbers)
+        return True
+
+
+async def merge_pending_words(pool: Pool) -> None:
+    """Spare searches what the text index took lately and has not sorted in; autovacuum does it, but seldom."""
+    await _queries.merge_pending_words(pool)
+
+
+async def backlog(pool: Pool) -> int:
+    """How many segments wait for being sealed or for their index."""
+    return int(await _queries.backlog(pool, sealed_bytes=SEALED_BYTES))
+
+
+async def _seal(connection: Connection, number: int) -> bool:
+    await _queries.patience(connection, milliseconds=WRITERS_WAIT_MS)
+    try:
+        async with connection.transaction():
+            await _queries.seal(connection, number=number)
+    except asyncpg.LockNotAvailableError:
+        return False
+    return True
