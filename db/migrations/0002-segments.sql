@@ -91,6 +91,8 @@ BEGIN
         'INSERT INTO segment_tenants SELECT tenant_id, $1, count(*) FROM segment_%s GROUP BY tenant_id', of_number
     )
     USING of_number;
+    UPDATE segments SET vectors = (SELECT coalesce(sum(vectors), 0) FROM segment_tenants WHERE segment = of_number)
+    WHERE number = of_number;
 END
 $$;
 
@@ -171,9 +173,10 @@ CREATE TYPE near AS (document_id text, ordinal integer, distance float8);
 -- The visible chunks of a tenant that are nearest to a vector, nearest first, at most `depth`. Null filters are none.
 --
 -- All vectors are unit vectors, so that the negative inner product orders them as the cosine distance does, and takes less.
--- A segment without an index, and one in which the tenant has few vectors, is read whole: that is exact. Where nothing is
--- filtered, each segment gives its nearest without a look at their documents; should too many of these turn out to be of
--- older revisions, or of deleted documents, all is read once more, exactly.
+-- A segment without an index is read whole, and so is one whose graph would be followed for longer than that takes, since
+-- few of its vectors pass the filters or are the tenant's: that is exact. Where nothing is filtered, each segment gives its
+-- nearest without a look at their documents; should too many of these turn out to be of older revisions, or of deleted
+-- documents, all is read once more, exactly.
 CREATE FUNCTION nearest(
     of_tenant text, made_by text, to_vector halfvec, depth integer, of_documents text[], in_collection text,
     with_tags text[], of_media_types text[], with_metadata jsonb
@@ -189,38 +192,54 @@ DECLARE
         CASE WHEN of_media_types IS NOT NULL THEN ' AND d.media_type = ANY($6)' END,
         CASE WHEN with_metadata IS NOT NULL THEN ' AND d.metadata @> $7' END
     );
-    -- An exact scan of so many takes less than a millisecond, an index's answer about one.
-    few constant integer := 2000;
+    -- One step in a graph takes as long as comparing so many vectors one after another.
+    step constant integer := 70;
+    sampled_documents constant integer := 1000;
+    passing float8 := 1;
     segment record;
     scans text[] := '{}';
     scans_of_visible text[] := '{}';
     breadth integer;
+    distance text;
     nearby near[];
     stale integer := 0;
 BEGIN
+    IF filters <> '' THEN
+        EXECUTE format(
+            'SELECT count(*) FILTER (WHERE true%s) / greatest(count(*), 1)::float8
+             FROM (SELECT * FROM documents WHERE tenant_id = $1 AND NOT deleted LIMIT %s) d',
+            filters, sampled_documents
+        )
+        INTO passing USING of_tenant, to_vector, of_documents, in_collection, with_tags, of_media_types, with_metadata;
+    END IF;
     FOR segment IN
-        SELECT s.number, s.state = 'indexed' AND t.vectors > few AS by_index,
-               count(*) FILTER (WHERE s.state = 'indexed' AND t.vectors > few) OVER ()::integer AS indexes
+        SELECT s.number, s.state = 'indexed' AS indexed, t.vectors, t.vectors / greatest(s.vectors, 1)::float8 AS share,
+               -- With more of them, each holds fewer of the nearest.
+               least(60 + 240 / greatest(count(*) FILTER (WHERE s.state = 'indexed') OVER (), 1), 200)::integer AS breadth
         FROM segments s
         LEFT JOIN segment_tenants t ON t.tenant_id = of_tenant AND t.segment = s.number
         WHERE s.tenant_id = '*' AND s.bucket = bucket_of(of_tenant) AND s.embedder = made_by
           AND s.dimensions = vector_dims(to_vector) AND (s.state = 'open' OR (s.state <> 'retired' AND t.vectors > 0))
     LOOP
-        -- With more indexes, each holds fewer of the nearest.
-        breadth := CASE WHEN segment.by_index THEN least(200, 60 + 240 / segment.indexes) ELSE 2 * depth END;
-        IF segment.by_index THEN
+        IF segment.indexed AND segment.vectors * segment.share * passing > step * segment.breadth THEN
+            distance := 'v.embedding <#> $2';
+            breadth := segment.breadth;
             PERFORM set_config('hnsw.ef_search', breadth::text, true);
+        ELSE
+            distance := '(v.embedding <#> $2) + 0';
+            breadth := 2 * depth;
         END IF;
         scans := scans || format(
-            '(SELECT document_id, revision, ordinal, %1$s AS distance FROM segment_%2$s
+            '(SELECT document_id, revision, ordinal, %1$s AS distance FROM segment_%2$s v
               WHERE tenant_id = $1 ORDER BY %1$s LIMIT %3$s)',
-            CASE WHEN segment.by_index THEN 'embedding <#> $2' ELSE '(embedding <#> $2) + 0' END, segment.number, breadth
+            distance, segment.number, breadth
         );
         scans_of_visible := scans_of_visible || format(
-            '(SELECT v.document_id, v.revision, v.ordinal, embedding <#> $2 AS distance FROM segment_%s v
-              JOIN documents d ON %s%s
-              WHERE v.tenant_id = $1 ORDER BY (v.embedding <#> $2) %s LIMIT %s)',
-            segment.number, is_visible, filters, CASE WHEN filters = '' THEN '+ 0' END, depth
+            '(SELECT v.document_id, v.revision, v.ordinal, %1$s AS distance FROM segment_%2$s v
+              JOIN documents d ON %3$s%4$s
+              WHERE v.tenant_id = $1 ORDER BY %5$s LIMIT %6$s)',
+            distance, segment.number, is_visible, filters,
+            CASE WHEN filters = '' THEN '(v.embedding <#> $2) + 0' ELSE distance END, depth
         );
     END LOOP;
     IF scans = '{}' THEN
