@@ -52,7 +52,7 @@ class Results:
         everything.setdefault(part, {})[corpus] = {**figures, "taken": taken}
         self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = self._path.with_suffix(".new")
-        unfinished.write_text(json.dumps(everything, indent=2, sort_keys=True) + "\n")
+        unfinished.write_text(json.dumps(everything, indent=2) + "\n")
         unfinished.replace(self._path)
 
 
