@@ -1,17 +1,15 @@
 """Parse and chunk: from a submission to batches of chunks, or to the reason why there are none."""
 
 import asyncio
-import hashlib
-import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 from aiokafka.partitioner import murmur2
 
-from db import blob_uses, documents, processing
+from db import documents, processing
 from db.blobs import Blobs
 from db.errors import BlobMissing
 from db.pool import Pool
@@ -35,6 +33,7 @@ from schemas.events import (
 )
 from schemas.topics import CHUNKED, SUBMITTED
 from schemas.wire import decode
+from streams.content import Contents, content_of
 from streams.fair import FairGate
 from streams.outbox import Outbox, failed_event, failure_of
 from streams.parser import Parsed, Parser
@@ -59,12 +58,6 @@ class ForeignContent(MillraceError):
     type = "foreign-content"
 
 
-class OtherContent(MillraceError):
-    """The content is not what was submitted."""
-
-    type = "other-content"
-
-
 class NothingToResubmit(MillraceError):
     """The document has no content that could be submitted again."""
 
@@ -84,13 +77,10 @@ class ParseStage(Stage):
         self._parser = parser
         self._gate = FairGate(parser.processes)
         self._pool = pool
-        self._blobs = blobs
+        self._contents = Contents(pool, blobs)
         self._precedent = Precedent(pool, outbox.standing)
         self._parsing: dict[bytes | None, tuple[int, asyncio.Future[Parsed]]] = {}
-        self._writing: set[asyncio.Task[bool]] = set()
         self._begin = Together(self._begin_runs)
-        self._begin_use = Together[blob_uses.Use, bool](lambda uses: blob_uses.begin(pool, uses))
-        self._is_needed = Together[tuple[str, str], bool](lambda blobs: blob_uses.needed(pool, blobs))
         self._is_wanted = Together(self._wanted)
         self._report = Together(outbox.report)
         self._foreseen: set[tuple[int, int]] = set()
@@ -210,24 +200,24 @@ class ParseStage(Stage):
 
     async def _parse(self, record: Record, event: DocumentSubmitted, settled: asyncpg.Record | None) -> None:
         end = ended(settled)
-        content, inline = _content(record, event)
+        content, inline = content_of(event, record.position)
         run = await self._begin((record, event.model_copy(update={"content": content})))
         if not content.key.startswith(f"{event.tenant_id}/"):
             raise ForeignContent(content.key)
         if inline is not None and end is None and run.has_original:
-            await self._write_whole(event.tenant_id, content.key, inline)
+            await self._contents.keep(event.tenant_id, content.key, inline)
         parsed, text_key = None, None
         if end is None and run.is_wanted:
             heavy = content.size_bytes > LIGHT_BYTES_MAX
             try:
-                async with self._file(content) as path:
+                async with self._contents.file(content) as path:
                     parsed = await self._parsed(record, self._parse_in_turn(event, path, heavy=heavy))
             except BlobMissing:
                 # The generation that this one follows may have gone on, and have had the content deleted.
                 if (end := ended(await self._precedent.of(event, record.position))) is None:
                     raise
         if parsed:
-            text_key = await self._keep_text(record, event, parsed.text)
+            text_key = await self._contents.keep_text(event.tenant_id, event.document_id, record.position, parsed.text)
         is_wanted = text_key and await self._is_wanted((event.tenant_id, event.document_id, record.position))
         if run.number is None or parsed is None or text_key is None or not is_wanted:
             await self._drop(record, event, end or Cancelled())
@@ -283,32 +273,6 @@ class ParseStage(Stage):
         wanted = await processing.wanted(self._pool, revisions)
         return [revision in wanted for revision in revisions]
 
-    async def _keep_text(self, record: Record, event: DocumentSubmitted, text: str) -> str | None:
-        """Store the extracted text and return its key, which is this run's alone; None if it is not wanted any more."""
-        key = f"{event.tenant_id}/texts/{event.document_id}/{record.position}-{uuid.uuid4().hex[:12]}"
-        use = blob_uses.Use(event.tenant_id, event.document_id, record.position, key, derived=True)
-        if await self._begin_use(use) and await self._write_whole(event.tenant_id, key, text.encode()):
-            return key
-        return None
-
-    async def _write_whole(self, tenant_id: str, key: str, data: bytes) -> bool:
-        """Write a blob and leave it if it is needed then.
-
-        A worker that lost its partition is cut short here or anywhere, but not between writing and looking.
-        """
-        writing = asyncio.create_task(self._write(tenant_id, key, data))
-        self._writing.add(writing)
-        writing.add_done_callback(self._writing.discard)
-        return await asyncio.shield(writing)
-
-    async def _write(self, tenant_id: str, key: str, data: bytes) -> bool:
-        await self._blobs.put(key, data)
-        if await self._is_needed((tenant_id, key)):
-            return True
-        # Whoever deleted it did so before it was there: this worker was away for long.
-        await self._blobs.delete([key])
-        return False
-
     async def _parsed(self, record: Record, work: Coroutine[Any, Any, Parsed]) -> Parsed | None:
         """The parsed file; None if what was foreseen has stopped it."""
         parsing = asyncio.create_task(work)
@@ -323,22 +287,6 @@ class ParseStage(Stage):
     async def _parse_in_turn(self, event: DocumentSubmitted, path: Path, *, heavy: bool) -> Parsed:
         async with self._gate.slot(event.tenant_id, heavy=heavy):
             return await self._parser.parse(path, event.media_type)
-
-    @asynccontextmanager
-    async def _file(self, content: BlobContent) -> AsyncIterator[Path]:
-        async with self._blobs.as_file(content.key) as path:
-            await asyncio.to_thread(_compare, path, content)
-            yield path
-
-
-def _compare(path: Path, content: BlobContent) -> None:
-    """Hold a file against what its submission says of it. Raises `OtherContent`."""
-    if (size_bytes := path.stat().st_size) != content.size_bytes:
-        raise OtherContent(f"{size_bytes} bytes, where {content.size_bytes} were submitted.")
-    if content.sha256 is not None:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != content.sha256:
-                raise OtherContent("Its SHA-256 is another one.")
 
 
 def partition_of(key: bytes) -> int:
@@ -364,17 +312,6 @@ def batches(chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, ...]]:
 def _read(record: Record) -> Written:
     event, _ = decode(WRITTEN, record.key, record.value, record.headers)
     return event
-
-
-def _content(record: Record, event: DocumentSubmitted) -> tuple[BlobContent, bytes | None]:
-    """Where in the object store the content is, and what has to be written there first, if anything."""
-    match event.content:
-        case BlobContent() as content:
-            return content, None
-        case text:
-            inline = text.text.encode()
-            key = f"{event.tenant_id}/originals/{event.document_id}/{record.position}"
-            return BlobContent(key=key, size_bytes=len(inline)), inline
 
 
 def _cancelled(record: Record, event: Written, row: asyncpg.Record) -> DocumentStatus:

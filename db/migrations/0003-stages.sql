@@ -48,9 +48,14 @@ CREATE FUNCTION begin_use(of_tenant text, of_document text, of_revision bigint, 
 RETURNS boolean LANGUAGE plpgsql
 AS $$
 BEGIN
-    RETURN lock_document(of_tenant, of_document) <= of_revision
-        AND (NOT is_derived OR is_wanted(of_tenant, of_document, of_revision))
-        AND note_use(of_tenant, of_document, of_revision, of_blob, is_derived);
+    IF lock_document(of_tenant, of_document) > of_revision THEN
+        RETURN false;
+    END IF;
+    -- In a statement of its own: within that of the lock it would still see what was before.
+    IF is_derived AND NOT is_wanted(of_tenant, of_document, of_revision) THEN
+        RETURN false;
+    END IF;
+    RETURN note_use(of_tenant, of_document, of_revision, of_blob, is_derived);
 END
 $$;
 
