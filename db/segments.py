@@ -14,8 +14,8 @@ _queries = load("segments")
 
 SEALED_BYTES = 10 * 2**20
 """16,000 vectors of 256 dimensions, which an exact scan compares in 4 ms."""
-FANOUT = 8
-"""So many segments become one: a vector is indexed once more for each eightfold growth."""
+FANOUT = 4
+"""So many segments become one: a vector is indexed once more for each fourfold growth, and a search asks fewer."""
 RETIRED = timedelta(seconds=120)
 """Longer than any statement may take that began before."""
 WRITERS_WAIT_MS = 500

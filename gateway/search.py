@@ -4,7 +4,6 @@ import base64
 import binascii
 import hashlib
 import time
-from collections.abc import Iterator
 from typing import Annotated, Any, Self
 
 import asyncpg
@@ -14,14 +13,12 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from db.search import SEARCH_DEPTH, Mode, search
 from gateway.documents.models import CHUNK_ID, heading_path
+from gateway.highlights import Highlighter
 from gateway.problems import InvalidCursor, responses
 from gateway.state import AFTER_POSITION_ERRORS, AfterPosition, StateOf, Tenant
 from schemas.events import SearchFilters
 
 router = APIRouter(prefix="/v1/search", tags=["search"])
-
-MARK_START, MARK_END = "\x02", "\x03"
-"""What the query puts around matches (see search.sql)."""
 
 
 class SearchRequest(BaseModel):
@@ -78,7 +75,7 @@ class Hit(BaseModel):
     text_rank: int | None
 
     @classmethod
-    def of(cls, row: asyncpg.Record) -> Self:
+    def of(cls, row: asyncpg.Record, highlighter: Highlighter) -> Self:
         """From a row of `db.search`."""
         values = {name: row[name] for name in cls.model_fields.keys() & row.keys()}
         return cls(
@@ -86,7 +83,7 @@ class Hit(BaseModel):
             heading_path=heading_path(row["headings"]),
             start=row["start_char"],
             end=row["end_char"],
-            highlights=list(highlights(row["marked"], row["text"])),
+            highlights=[Span(start=start, end=end) for start, end in highlighter.spans(row["text"])],
         )
 
 
@@ -123,25 +120,12 @@ async def search_chunks(state: StateOf, tenant: Tenant, request: SearchRequest) 
         hits_per_document=request.hits_per_document,
     )
     more = len(rows) > request.limit
+    highlighter = Highlighter((rows and rows[0]["words"]) or ())
     return SearchResponse(
-        hits=[Hit.of(row) for row in rows[: request.limit]],
+        hits=[Hit.of(row, highlighter) for row in rows[: request.limit]],
         next_cursor=_cursor(request, offset + request.limit) if more else None,
         took_ms=round((time.perf_counter() - started) * 1_000, 2),
     )
-
-
-def highlights(marked: str, text: str) -> Iterator[Span]:
-    """The stretches of the text between marks; none where it has such marks itself, or Postgres left a part out."""
-    if marked.replace(MARK_START, "").replace(MARK_END, "") != text:
-        return
-    position, start = 0, 0
-    for character in marked:
-        if character == MARK_START:
-            start = position
-        elif character == MARK_END:
-            yield Span(start=start, end=position)
-        else:
-            position += 1
 
 
 def _cursor(request: SearchRequest, offset: int) -> str:

@@ -124,6 +124,7 @@ BEGIN
         embedder   text NOT NULL,
         dimensions integer NOT NULL,
         state      text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'sealed', 'indexed', 'retired')),
+        vectors    integer,  -- how many it has, once it is not open any more
         changed_at timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (tenant_id, number)
     );

@@ -91,6 +91,8 @@ BEGIN
         'INSERT INTO segment_tenants SELECT tenant_id, $1, count(*) FROM segment_%s GROUP BY tenant_id', of_number
     )
     USING of_number;
+    UPDATE segments SET vectors = (SELECT coalesce(sum(vectors), 0) FROM segment_tenants WHERE segment = of_number)
+    WHERE number = of_number;
 END
 $$;
 
@@ -171,9 +173,10 @@ CREATE TYPE near AS (document_id text, ordinal integer, distance float8);
 -- The visible chunks of a tenant that are nearest to a vector, nearest first, at most `depth`. Null filters are none.
 --
 -- All vectors are unit vectors, so that the negative inner product orders them as the cosine distance does, and takes less.
--- A segment without an index, and one in which the tenant has few vectors, is read whole: that is exact. Where nothing is
--- filtered, each segment gives its nearest without a look at their documents; should too many of these turn out to be of
--- older revisions, or of deleted documents, all is read once more, exactly.
+-- A segment without an index is read whole, and so is one whose graph would be followed for longer than that takes, since
+-- few of its vectors pass the filters or are the tenant's: that is exact. Where nothing is filtered, each segment gives its
+-- nearest without a look at their documents; should too many of these turn out to be of older revisions, or of deleted
+-- documents, all is read once more, exactly.
 CREATE FUNCTION nearest(
     of_tenant text, made_by text, to_vector halfvec, depth integer, of_documents text[], in_collection text,
     with_tags text[], of_media_types text[], with_metadata jsonb
@@ -189,38 +192,54 @@ DECLARE
         CASE WHEN of_media_types IS NOT NULL THEN ' AND d.media_type = ANY($6)' END,
         CASE WHEN with_metadata IS NOT NULL THEN ' AND d.metadata @> $7' END
     );
-    -- An exact scan of so many takes less than a millisecond, an index's answer about one.
-    few constant integer := 2000;
+    -- One step in a graph takes as long as comparing so many vectors one after another.
+    step constant integer := 70;
+    sampled_documents constant integer := 1000;
+    passing float8 := 1;
     segment record;
     scans text[] := '{}';
     scans_of_visible text[] := '{}';
     breadth integer;
+    distance text;
     nearby near[];
     stale integer := 0;
 BEGIN
+    IF filters <> '' THEN
+        EXECUTE format(
+            'SELECT count(*) FILTER (WHERE true%s) / greatest(count(*), 1)::float8
+             FROM (SELECT * FROM documents WHERE tenant_id = $1 AND NOT deleted LIMIT %s) d',
+            filters, sampled_documents
+        )
+        INTO passing USING of_tenant, to_vector, of_documents, in_collection, with_tags, of_media_types, with_metadata;
+    END IF;
     FOR segment IN
-        SELECT s.number, s.state = 'indexed' AND t.vectors > few AS by_index,
-               count(*) FILTER (WHERE s.state = 'indexed' AND t.vectors > few) OVER ()::integer AS indexes
+        SELECT s.number, s.state = 'indexed' AS indexed, t.vectors, t.vectors / greatest(s.vectors, 1)::float8 AS share,
+               -- With more of them, each holds fewer of the nearest.
+               least(60 + 240 / greatest(count(*) FILTER (WHERE s.state = 'indexed') OVER (), 1), 200)::integer AS breadth
         FROM segments s
         LEFT JOIN segment_tenants t ON t.tenant_id = of_tenant AND t.segment = s.number
         WHERE s.tenant_id = '*' AND s.bucket = bucket_of(of_tenant) AND s.embedder = made_by
           AND s.dimensions = vector_dims(to_vector) AND (s.state = 'open' OR (s.state <> 'retired' AND t.vectors > 0))
     LOOP
-        -- With more indexes, each holds fewer of the nearest.
-        breadth := CASE WHEN segment.by_index THEN least(200, 60 + 240 / segment.indexes) ELSE 2 * depth END;
-        IF segment.by_index THEN
+        IF segment.indexed AND segment.vectors * segment.share * passing > step * segment.breadth THEN
+            distance := 'v.embedding <#> $2';
+            breadth := segment.breadth;
             PERFORM set_config('hnsw.ef_search', breadth::text, true);
+        ELSE
+            distance := '(v.embedding <#> $2) + 0';
+            breadth := 2 * depth;
         END IF;
         scans := scans || format(
-            '(SELECT document_id, revision, ordinal, %1$s AS distance FROM segment_%2$s
+            '(SELECT document_id, revision, ordinal, %1$s AS distance FROM segment_%2$s v
               WHERE tenant_id = $1 ORDER BY %1$s LIMIT %3$s)',
-            CASE WHEN segment.by_index THEN 'embedding <#> $2' ELSE '(embedding <#> $2) + 0' END, segment.number, breadth
+            distance, segment.number, breadth
         );
         scans_of_visible := scans_of_visible || format(
-            '(SELECT v.document_id, v.revision, v.ordinal, embedding <#> $2 AS distance FROM segment_%s v
-              JOIN documents d ON %s%s
-              WHERE v.tenant_id = $1 ORDER BY (v.embedding <#> $2) %s LIMIT %s)',
-            segment.number, is_visible, filters, CASE WHEN filters = '' THEN '+ 0' END, depth
+            '(SELECT v.document_id, v.revision, v.ordinal, %1$s AS distance FROM segment_%2$s v
+              JOIN documents d ON %3$s%4$s
+              WHERE v.tenant_id = $1 ORDER BY %5$s LIMIT %6$s)',
+            distance, segment.number, is_visible, filters,
+            CASE WHEN filters = '' THEN '(v.embedding <#> $2) + 0' ELSE distance END, depth
         );
     END LOOP;
     IF scans = '{}' THEN
@@ -260,19 +279,13 @@ CREATE FUNCTION matching(
     of_tenant text, of_text text, depth integer, of_documents text[], in_collection text, with_tags text[],
     of_media_types text[], with_metadata jsonb
 ) RETURNS SETOF match LANGUAGE plpgsql STABLE ROWS 100
+-- Planning takes longer than the lookups.
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     -- So many matches of a word are looked at, in about a millisecond.
     common constant integer := 500;
-    is_visible constant text := 'd.tenant_id = $1 AND d.document_id = c.document_id AND d.revision = c.revision
-                                 AND NOT d.deleted';
-    filters constant text := concat(
-        CASE WHEN of_documents IS NOT NULL THEN ' AND d.document_id = ANY($6)' END,
-        CASE WHEN in_collection IS NOT NULL THEN ' AND d.collection = $7' END,
-        CASE WHEN with_tags IS NOT NULL THEN ' AND d.tags @> $8' END,
-        CASE WHEN of_media_types IS NOT NULL THEN ' AND d.media_type = ANY($9)' END,
-        CASE WHEN with_metadata IS NOT NULL THEN ' AND d.metadata @> $10' END
-    );
+    is_filtered constant boolean := num_nonnulls(of_documents, in_collection, with_tags, of_media_types, with_metadata) > 0;
     words tsquery[];
     counts integer[];
     total integer;
@@ -297,47 +310,57 @@ BEGIN
     IF sought IS NULL THEN
         sought := ARRAY[words[1], words[1] && words[2], words[1] && words[3]];
     END IF;
-    RETURN QUERY EXECUTE format(
-        'WITH found AS MATERIALIZED (
-            SELECT place, c.document_id, c.revision, c.ordinal
-            FROM unnest($2) WITH ORDINALITY AS query (word, place)
-            CROSS JOIN LATERAL (
-                SELECT c.document_id, c.revision, c.ordinal FROM document_chunks c %s
-                WHERE c.tenant_id = $1 AND c.text_vector @@ word LIMIT %s
-            ) c
-        ),
-        counted AS MATERIALIZED (
-            SELECT word, place, greatest(chunks, n) AS n
-            FROM unnest($3, $4) WITH ORDINALITY AS query (word, chunks, place)
-            LEFT JOIN (SELECT place, count(*) AS n FROM found GROUP BY place) seen USING (place)
-        ),
-        -- Inverse document frequency, as in BM25; of words that are not counted yet, by what was found.
-        weighed AS MATERIALIZED (
-            SELECT word, place, ln(1 + (greatest($5, n) - n + 0.5) / (n + 0.5))::float8 AS weight FROM counted
-        ),
-        best AS (
-            SELECT document_id, revision, ordinal
-            FROM found LEFT JOIN weighed USING (place)
-            GROUP BY document_id, revision, ordinal
-            ORDER BY sum(weight) DESC, document_id, ordinal
-            LIMIT %s
-        )
-        SELECT document_id, ordinal, (SELECT sum(weight) FROM weighed WHERE text_vector @@ word),
-               ts_rank(text_vector, (SELECT string_agg(word::text, '' | '')::tsquery FROM weighed), 1)::float8
-        FROM best b
+    RETURN QUERY
+    WITH found AS MATERIALIZED (
+        SELECT place, c.document_id, c.revision, c.ordinal
+        FROM unnest(sought) WITH ORDINALITY AS query (word, place)
         CROSS JOIN LATERAL (
-            -- Joined with nothing it is read once, and not once for each word.
-            SELECT text_vector || '''' AS text_vector, (SELECT true FROM documents d WHERE %s) AS visible
-            FROM document_chunks c
-            WHERE tenant_id = $1 AND c.document_id = b.document_id AND c.revision = b.revision AND c.ordinal = b.ordinal
-            OFFSET 0
+            SELECT c.document_id, c.revision, c.ordinal FROM document_chunks c
+            WHERE c.tenant_id = of_tenant AND c.text_vector @@ word
+              AND (NOT is_filtered OR EXISTS (
+                  SELECT FROM documents d
+                  WHERE d.tenant_id = of_tenant AND d.document_id = c.document_id AND d.revision = c.revision
+                    AND NOT d.deleted AND (of_documents IS NULL OR d.document_id = ANY(of_documents))
+                    AND (in_collection IS NULL OR d.collection = in_collection)
+                    AND (with_tags IS NULL OR d.tags @> with_tags)
+                    AND (of_media_types IS NULL OR d.media_type = ANY(of_media_types))
+                    AND (with_metadata IS NULL OR d.metadata @> with_metadata)
+              ))
+            LIMIT common
         ) c
-        WHERE visible
-        ORDER BY 3 DESC, 4 DESC
-        LIMIT %s',
-        CASE WHEN filters <> '' THEN 'JOIN documents d ON ' || is_visible || filters END, common, depth, is_visible, depth
+    ),
+    counted AS MATERIALIZED (
+        SELECT word, place, greatest(chunks, n) AS n
+        FROM unnest(words, counts) WITH ORDINALITY AS query (word, chunks, place)
+        LEFT JOIN (SELECT f.place, count(*) AS n FROM found f GROUP BY f.place) seen USING (place)
+    ),
+    -- Inverse document frequency, as in BM25; of words that are not counted yet, by what was found.
+    weighed AS MATERIALIZED (
+        SELECT word, place, ln(1 + (greatest(total, n) - n + 0.5) / (n + 0.5))::float8 AS weight FROM counted
+    ),
+    best AS (
+        SELECT f.document_id, f.revision, f.ordinal
+        FROM found f LEFT JOIN weighed w USING (place)
+        GROUP BY f.document_id, f.revision, f.ordinal
+        ORDER BY sum(w.weight) DESC, f.document_id, f.ordinal
+        LIMIT depth
     )
-    USING of_tenant, sought, words, counts, coalesce(total, 0), of_documents, in_collection, with_tags, of_media_types,
-          with_metadata;
+    SELECT b.document_id, b.ordinal, (SELECT sum(w.weight) FROM weighed w WHERE c.text_vector @@ w.word) AS score,
+           ts_rank(c.text_vector, (SELECT string_agg(w.word::text, ' | ')::tsquery FROM weighed w), 1)::float8 AS density
+    FROM best b
+    CROSS JOIN LATERAL (
+        -- Joined with nothing it is read once, and not once for each word.
+        SELECT v.text_vector || '' AS text_vector
+        FROM document_chunks v
+        WHERE v.tenant_id = of_tenant AND v.document_id = b.document_id AND v.revision = b.revision
+          AND v.ordinal = b.ordinal
+        OFFSET 0
+    ) c
+    WHERE EXISTS (
+        SELECT FROM documents d
+        WHERE d.tenant_id = of_tenant AND d.document_id = b.document_id AND d.revision = b.revision AND NOT d.deleted
+    )
+    ORDER BY score DESC, density DESC
+    LIMIT depth;
 END
 $$;

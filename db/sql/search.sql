@@ -37,13 +37,10 @@ SELECT c.document_id, c.ordinal, p.score::float8 AS score, p.vector_rank, p.text
            WHERE e.tenant_id = c.tenant_id AND e.document_id = c.document_id AND e.revision = c.revision
              AND e.content_hash = c.content_hash AND e.ordinal < c.ordinal
        ) AS chunk_id,
-       -- Marks are control characters, which no stored text contains.
-       CASE WHEN highlighted.words IS NULL THEN c.text ELSE
-           ts_headline('english', c.text, highlighted.words, E'HighlightAll=true, StartSel=\x02, StopSel=\x03')
-       END AS marked
+       (
+           SELECT array_agg(word) FROM regexp_split_to_table(:text, '[^[:alnum:]]+') word
+           WHERE to_tsvector('english', word) <> ''
+       ) AS words
 FROM page p
-CROSS JOIN (
-    SELECT string_agg(quote_literal(lexeme), ' | ')::tsquery AS words FROM unnest(to_tsvector('english', :text))
-) highlighted
 JOIN visible_chunks c ON c.tenant_id = :tenant_id AND c.document_id = p.document_id AND c.ordinal = p.ordinal
 ORDER BY p.score DESC, c.document_id, c.ordinal;

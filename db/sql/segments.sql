@@ -41,10 +41,9 @@ LIMIT 1;
 -- The oldest indexed segment of a bucket in which less than half of the stored vectors are of visible revisions.
 SELECT array[min(s.number)]
 FROM segments s
-JOIN LATERAL (SELECT sum(t.vectors) AS vectors FROM segment_tenants t WHERE t.segment = s.number) stored ON true
 WHERE s.state = 'indexed'
 GROUP BY s.bucket, s.embedder, s.dimensions
-HAVING sum(stored.vectors) > 2 * (
+HAVING sum(s.vectors) > 2 * (
     SELECT coalesce(sum(d.chunk_count), 0) FROM documents d WHERE bucket_of(d.tenant_id) = s.bucket
 )
 ORDER BY s.bucket

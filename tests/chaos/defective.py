@@ -14,7 +14,8 @@ from typing import Any
 
 import psycopg
 
-from db import dead_letters, documents, positions
+from db import dead_letters, documents, positions, queries
+from db import search as ranking
 from db.pool import Connection, DatabaseSettings, Pool
 from gateway import search as searching
 from gateway.state import State
@@ -150,15 +151,22 @@ def search_over_all_revisions() -> None:
         "(SELECT c.*, d.media_type, d.filename, d.title, d.collection, d.tags, d.metadata FROM documents d "
         "JOIN document_chunks c USING (tenant_id, document_id) WHERE NOT d.deleted) every"
     )
+    matches = (
+        "(SELECT document_id, ordinal, 1 AS score, 1 AS density FROM document_chunks "
+        "WHERE tenant_id = :tenant_id AND text_vector @@ plainto_tsquery('english', :text)) matches"
+    )
     read = Path.read_text
 
     def read_text(self: Path, *arguments: Any, **options: Any) -> str:
         text = read(self, *arguments, **options)
         if self.name != "search.sql":
             return text
-        return re.sub(r"\bvisible_chunks( c)?\b", lambda use: every.removesuffix("every") + (use[1] or "every"), text)
+        text = re.sub(r"\bvisible_chunks( c)?\b", lambda use: every.removesuffix("every") + (use[1] or "every"), text)
+        return re.sub(r"\bmatching\([^)]*\)", matches, text)
 
     Path.read_text = read_text  # type: ignore[method-assign]
+    queries.load.cache_clear()
+    ranking._queries = queries.load("search")
 
 
 def _redefine(name: str, arguments: str, result: str, body: str) -> None:

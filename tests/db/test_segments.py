@@ -1,6 +1,7 @@
 """Segments: whatever is sealed, indexed, merged or dropped, each visible chunk is found, and once."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from db import documents, generations, segments
 from db.pool import DatabaseSettings, Pool, close, connect
 from schemas.events import SearchFilters
+from tests.conditions import eventually
 from tests.db.rows import DIMENSIONS, EMBEDDER, publish, publish_in
 
 FIRST_NUMBER = 900_000
@@ -133,6 +135,42 @@ async def test_filters_and_tenants_hold_in_every_segment(alone: Pool, tenant: st
     assert sorted(found) == sorted(f"d{number}" for number in range(120) if number % 3 and number % 2 == 0)
     assert found[0] == "d4"
     assert await nearest(alone, tenant, direction(4), SearchFilters(document_ids=["d0", "d5"])) == ["d5"]
+
+
+async def test_a_graph_finds_what_comparing_all_finds(
+    alone: Pool, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "SEALED_BYTES", 8_192)
+    vectors = np.random.default_rng(1).normal(size=(20, 1_000, DIMENSIONS))
+    vectors = (vectors / np.linalg.norm(vectors, axis=2, keepdims=True)).astype(np.float16)
+    for number, of_document in enumerate(vectors):
+        collection = "even" if number % 2 == 0 else "odd"
+        await publish(
+            alone, tenant, f"d{number}", 1, ["text"] * 1_000, vectors=list(of_document), collection=collection
+        )
+    await tend_all(alone)
+    assert await states(alone) == ["indexed"]
+
+    async def recall(among: NDArray[np.float16], filters: SearchFilters | None = None) -> float:
+        found = 0
+        for sought in vectors[0, :20]:
+            exact = np.argsort(-(among.reshape(-1, DIMENSIONS).astype(np.float32) @ sought.astype(np.float32)))[:10]
+            expected = Counter(names[each // 1_000] for each in exact)
+            found += (Counter((await nearest(alone, tenant, sought, filters))[:10]) & expected).total()
+        return found / 200
+
+    names = [f"d{number}" for number in range(20)]
+    assert await recall(vectors) >= 0.95
+    names = names[::2]
+    assert await recall(vectors[::2], SearchFilters(collection="even")) >= 0.95
+    names = ["d7"]
+    assert await recall(vectors[7:8], SearchFilters(document_ids=["d7"])) == 1
+    by_graph = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname ~ '^segment_.*embedding_idx$'"
+    await eventually(lambda: counted(alone, by_graph, 20))
+
+
+async def counted(pool: Pool, query: str, at_least: int) -> bool:
+    return bool(await pool.fetchval(query) >= at_least)
 
 
 @pytest.mark.usefixtures("small")

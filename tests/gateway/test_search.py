@@ -6,10 +6,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gateway.search import highlights
 from tests.gateway.requests import add_and_wait, problem_type
 
 
@@ -133,13 +130,3 @@ async def test_control_characters_in_a_text_do_not_move_its_highlights(http: htt
     await add_and_wait(http, "One \x02 two \x03 three mill four.", "d")
     [hit] = (await find(http, "mill", mode="text"))["hits"]
     assert {hit["text"][span["start"] : span["end"]] for span in hit["highlights"]} <= {"mill"}
-
-
-@given(
-    st.lists(st.tuples(st.text(st.characters(exclude_characters="\x02\x03"), max_size=5), st.booleans()), max_size=8)
-)
-def test_marks_are_counted_without_themselves(parts: list[tuple[str, bool]]) -> None:
-    text = "".join(part for part, _ in parts)
-    marked = "".join(f"\x02{part}\x03" if mark else part for part, mark in parts)
-    assert [text[span.start : span.end] for span in highlights(marked, text)] == [part for part, mark in parts if mark]
-    assert not list(highlights(marked, text + "x"))
