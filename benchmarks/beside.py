@@ -19,7 +19,7 @@ from benchmarks.usage import cpu_between, cpu_by_part
 from millrace.local.ports import HOST, free_port
 from millrace.local.process import Child
 
-PEERS = ("langchain", "llamaindex", "cocoindex", "haystack", "pgai")
+PEERS = ("langchain", "llamaindex", "cocoindex", "haystack", "pgai", "pathway")
 OVER_HTTP = ("pgai",)
 """Those that take no embedder in process."""
 SCRIPTS = Path(__file__).parent / "peers"

@@ -10,7 +10,7 @@ hybrid search of others.
 Tuned. The documents lie in the source table before the clock starts; the vectorizer, which puts them all into its
 queue, is made within. Two workers (one for each core), which is how its documentation scales it, each with
 `CONCURRENCY` tasks and a connection for each, on uvloop, and forked with all imported: the command line imports for a
-second. Other numbers of tasks and of documents in a batch took the same processor time; batches are small enough
+second. Other numbers of tasks and of documents in a batch took about the same processor time; batches are small enough
 that no task ends long before the others. The splitter counts characters and is given what 256 and 32 tokens take in
 this corpus on average. Questions are embedded in process and asked over asyncpg, neither of which is pgai's own.
 """
