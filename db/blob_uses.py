@@ -1,9 +1,10 @@
 """`blob_uses`: which revision needs which blob, so that every blob goes when nobody needs it, and not before."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
-from db import documents, processing
 from db.blobs import Blobs
+from db.documents import DocumentKey
 from db.pool import Connection, Pool
 from db.queries import load
 
@@ -13,41 +14,41 @@ SWEPT_BLOBS_MAX = 1_000
 """In one round of deleting."""
 
 
-async def begin(pool: Pool, tenant_id: str, document_id: str, revision: int, blob_key: str, *, derived: bool) -> bool:
-    """Note a use before the blob is written or read; false where it has ended already, or would never end.
+class Use(NamedTuple):
+    """A revision's need of a blob. ``derived``: made by the parse stage, not submitted."""
 
-    Under the document's lock, so that whoever ends the uses of a revision ends this one, too, or this one never begins:
-    a run of the parse stage that comes too late leaves no blob behind. ``derived``: made by the parse stage, not
-    submitted.
+    tenant_id: str
+    document_id: str
+    revision: int
+    blob_key: str
+    derived: bool
+
+
+async def begin(pool: Pool, uses: Sequence[Use]) -> list[bool]:
+    """Note uses before their blobs are written or read; false for each that has ended already, or would never end.
+
+    Under the lock of each document, so that whoever ends the uses of a revision ends this one, too, or this one never
+    begins: a run of the parse stage that comes too late leaves no blob behind.
     """
-    async with pool.acquire() as connection, connection.transaction():
-        if await documents.lock(connection, tenant_id, document_id) > revision:
-            return False
-        if derived and not await processing.is_wanted(connection, tenant_id, document_id, revision):
-            return False
-        began = await _queries.begin_use(
-            connection,
-            tenant_id=tenant_id,
-            document_id=document_id,
-            revision=revision,
-            blob_key=blob_key,
-            derived=derived,
-        )
-    return bool(began)
-
-
-async def is_needed(pool: Pool, tenant_id: str, blob_key: str) -> bool:
-    """Whether any revision needs the blob."""
-    return bool(await _queries.is_needed(pool, tenant_id=tenant_id, blob_key=blob_key))
-
-
-async def end_up_to(
-    connection: Connection, tenant_id: str, document_id: str, revision: int, *, kept: Sequence[str]
-) -> None:
-    """End the uses of all revisions up to this one, but for the blobs in ``kept``."""
-    await _queries.end_uses(
-        connection, tenant_id=tenant_id, document_id=document_id, revision=revision, kept=list(kept)
+    tenant_ids, document_ids, revisions, blob_keys, derived = zip(*uses, strict=True)
+    rows = _queries.begin_uses(
+        pool,
+        tenant_ids=tenant_ids,
+        document_ids=document_ids,
+        revisions=revisions,
+        blob_keys=blob_keys,
+        derived=derived,
     )
+    begun = {Use(*row) for *row, has_begun in [tuple(row) async for row in rows] if has_begun}
+    return [use in begun for use in uses]
+
+
+async def needed(pool: Pool, blobs: Sequence[tuple[str, str]]) -> list[bool]:
+    """Whether any revision needs the blobs, each named by its tenant and key."""
+    tenant_ids, blob_keys = zip(*blobs, strict=True)
+    rows = _queries.needed(pool, tenant_ids=tenant_ids, blob_keys=blob_keys)
+    found = {tuple(row) async for row in rows}
+    return [blob in found for blob in blobs]
 
 
 async def end_between(
@@ -64,22 +65,14 @@ async def end_between(
     )
 
 
-async def end(connection: Connection, tenant_id: str, document_id: str, revision: int, blob_key: str) -> None:
-    """End one use."""
-    await _queries.end_use(
-        connection, tenant_id=tenant_id, document_id=document_id, revision=revision, blob_key=blob_key
-    )
-
-
 async def sweep(
     pool: Pool,
     blobs: Blobs,
-    tenant_id: str | None = None,
-    document_id: str | None = None,
+    of: Collection[DocumentKey] | None = None,
     *,
     derived_only: bool = False,
 ) -> int:
-    """Delete the blobs that nobody needs, of one document or of all, and say how many those were.
+    """Delete the blobs that nobody needs, of some documents or of all, and say how many those were.
 
     ``derived_only``: not what was submitted, which other generations share.
 
@@ -89,8 +82,8 @@ async def sweep(
         (row["tenant_id"], row["blob_key"])
         async for row in _queries.needless(
             pool,
-            tenant_id=tenant_id,
-            document_id=document_id,
+            tenant_ids=None if of is None else [tenant_id for tenant_id, _ in of],
+            document_ids=None if of is None else [document_id for _, document_id in of],
             derived_only=derived_only,
             limit=SWEPT_BLOBS_MAX,
         )

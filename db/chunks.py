@@ -1,15 +1,17 @@
 """`document_chunks`: the searchable text with its vectors."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector
 
+from db.documents import DocumentKey
 from db.pool import Connection, Pool
 from db.queries import load
-from schemas.events import Chunk, DocumentEmbedded
+from schemas.events import Chunk, DocumentChunked, DocumentEmbedded
 
 _queries = load("chunks")
 
@@ -32,20 +34,45 @@ COLUMNS = (
 HEADING_SEPARATOR = "\n"
 
 
-async def store(connection: Connection, batch: DocumentEmbedded, vectors: NDArray[np.float16]) -> None:
-    """Copy a batch in, in place of what an interrupted run may have left of it. ``vectors``: (chunks, dimensions)."""
-    await _queries.clear_batch(
+class Verdict(StrEnum):
+    """What is to be done with a batch."""
+
+    STORE = "store"
+    SKIP = "skip"
+    """It is not wanted any more, or of an older run than what is stored."""
+    MISS = "miss"
+    """It is of a new run, but not its beginning."""
+
+
+async def take(connection: Connection, batches: Sequence[DocumentChunked]) -> dict[DocumentKey, Verdict]:
+    """Make room for batches of different documents, whose rows are locked, and say what is to be done with each.
+
+    A revision has the chunks of one run of the parse stage: the newest of which any came. With the first of a newer one
+    those of the older go, and the text that it had made is not needed any more.
+    """
+    rows = _queries.take_batches(
         connection,
-        tenant_id=batch.tenant_id,
-        document_id=batch.document_id,
-        revision=batch.revision,
-        first_ordinal=batch.chunks[0].ordinal,
-        last_ordinal=batch.chunks[-1].ordinal,
+        tenant_ids=[batch.tenant_id for batch in batches],
+        document_ids=[batch.document_id for batch in batches],
+        revisions=[batch.revision for batch in batches],
+        runs=[batch.run for batch in batches],
+        text_keys=[batch.document.text_key for batch in batches],
+        first_ordinals=[batch.chunks[0].ordinal for batch in batches],
+        last_ordinals=[batch.chunks[-1].ordinal for batch in batches],
     )
+    return {(row["tenant_id"], row["document_id"]): Verdict(row["verdict"]) async for row in rows}
+
+
+async def store(connection: Connection, batches: Sequence[tuple[DocumentEmbedded, NDArray[np.float16]]]) -> None:
+    """Copy batches in, each with its vectors, (chunks, dimensions)."""
     await connection.copy_records_to_table(
         "document_chunks",
         columns=COLUMNS,
-        records=[_row(batch, chunk, vector) for chunk, vector in zip(batch.chunks, vectors, strict=True)],
+        records=[
+            _row(batch, chunk, vector)
+            for batch, vectors in batches
+            for chunk, vector in zip(batch.chunks, vectors, strict=True)
+        ],
     )
 
 
@@ -66,18 +93,6 @@ def _row(batch: DocumentEmbedded, chunk: Chunk, vector: NDArray[np.float16]) -> 
         batch.embedder,
         HalfVector(vector),
     )
-
-
-async def trim(connection: Connection, tenant_id: str, document_id: str, revision: int, chunk_total: int) -> None:
-    """Remove the rows of a revision behind its last chunk."""
-    await _queries.trim(
-        connection, tenant_id=tenant_id, document_id=document_id, revision=revision, chunk_total=chunk_total
-    )
-
-
-async def count(connection: Connection, tenant_id: str, document_id: str, revision: int) -> int:
-    """How many chunks of a revision are stored."""
-    return int(await _queries.count_chunks(connection, tenant_id=tenant_id, document_id=document_id, revision=revision))
 
 
 async def delete_revisions(

@@ -88,11 +88,6 @@ def headers_of(row: asyncpg.Record) -> list[tuple[str, bytes | None]]:
     return [(name, None if value is None else base64.b64decode(value)) for name, value in row["headers"]]
 
 
-async def supersede(connection: Connection, tenant_id: str, document_id: str, revision: int) -> None:
-    """Close the letters of a document up to a revision that has taken its place."""
-    await _queries.supersede(connection, tenant_id=tenant_id, document_id=document_id, revision=revision)
-
-
 async def unpublished(connection: Connection, limit: int) -> Sequence[asyncpg.Record]:
     """Letters that the topic does not have yet, kept from others until the transaction ends."""
     return [row async for row in _queries.unpublished(connection, limit=limit)]

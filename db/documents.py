@@ -1,31 +1,32 @@
 """`documents`: what readers see of each document."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import asyncpg
 
 from db.pool import Connection, Pool
 from db.queries import load
-from schemas.events import ExtractedDocument
+from schemas.events import DocumentChunked
 
 _queries = load("documents")
 
 
-async def apply(connection: Connection, tenant_id: str, document_id: str, position: int) -> asyncpg.Record | None:
-    """Lock a document's row until commit and note that an event at a position of ``documents.embedded`` is applied.
+DocumentKey = tuple[str, str]
+"""Tenant and document."""
 
-    The row's ``revision`` (0 before the first), ``deleted``, ``cancelled``, ``blob_key`` and ``text_key``; None where
-    the position was applied before.
+
+async def apply(connection: Connection, positions: Mapping[DocumentKey, int]) -> dict[DocumentKey, int]:
+    """Lock documents' rows until commit and note that of each an event of ``documents.embedded`` is applied.
+
+    ``positions``: of the events. Gives the visible revision, or that of the deletion, 0 before the first, of each
+    document of which the position was not applied before.
     """
-    row: asyncpg.Record | None = await _queries.apply_event(
-        connection, tenant_id=tenant_id, document_id=document_id, position=position
+    tenant_ids, document_ids = zip(*positions, strict=True)
+    rows = _queries.apply_events(
+        connection, tenant_ids=tenant_ids, document_ids=document_ids, positions=list(positions.values())
     )
-    return row
-
-
-async def lock(connection: Connection, tenant_id: str, document_id: str) -> int:
-    """Lock a document's row until commit; its visible revision, or that of its deletion, 0 before the first."""
-    return int(await _queries.lock_document(connection, tenant_id=tenant_id, document_id=document_id))
+    return {(row["tenant_id"], row["document_id"]): row["revision"] async for row in rows}
 
 
 async def settle(connection: Connection, tenant_id: str, document_id: str, position: int) -> None:
@@ -44,24 +45,41 @@ async def gone(connection: Connection, tenant_id: str, document_ids: Collection[
     return {row["document_id"] async for row in held if row["gone"]}
 
 
-async def publish(
-    connection: Connection,
-    tenant_id: str,
-    document_id: str,
-    revision: int,
-    *,
-    document: ExtractedDocument,
-    chunk_count: int,
-) -> None:
-    """Make a revision, whose chunks are stored, the one that readers see."""
-    await _queries.publish_revision(
+@dataclass(frozen=True, slots=True)
+class Published:
+    """``stored``: how many chunks there are, ``leaves_blobs``: whether blobs may not be needed any more."""
+
+    stored: int
+    leaves_blobs: bool
+
+
+async def publish(connection: Connection, last: Sequence[DocumentChunked]) -> dict[DocumentKey, Published]:
+    """Make revisions of different documents, whose last batches these are, what readers see, in place of all before.
+
+    They have their outcome then. One that has other than all of its chunks stored stays as it is.
+    """
+    rows = _queries.publish_revisions(
         connection,
-        tenant_id=tenant_id,
-        document_id=document_id,
-        revision=revision,
-        chunk_count=chunk_count,
-        **document.model_dump(),
+        revisions=[
+            {
+                "tenant_id": batch.tenant_id,
+                "document_id": batch.document_id,
+                "revision": batch.revision,
+                "chunk_total": batch.chunk_total,
+                "document": batch.document.model_dump(mode="json"),
+            }
+            for batch in last
+        ],
     )
+    return {
+        (row["tenant_id"], row["document_id"]): Published(row["stored"], bool(row["leaves_blobs"]))
+        async for row in rows
+    }
+
+
+async def replace_older(connection: Connection, tenant_id: str, document_id: str, revision: int) -> None:
+    """Let nothing be there of a document from before a revision, which is a deletion."""
+    await _queries.replace_older(connection, tenant_id=tenant_id, document_id=document_id, revision=revision)
 
 
 async def bury(connection: Connection, tenant_id: str, document_id: str, revision: int) -> None:

@@ -1,14 +1,15 @@
 """`document_processing`: where each revision stands."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import asyncpg
 
 from db.pool import Connection, Pool
 from db.queries import load
 from schemas.events import (
+    BlobContent,
     DerivedEvent,
-    DocumentChunked,
     DocumentStatus,
     DocumentSubmitted,
     Failure,
@@ -22,26 +23,41 @@ RANKS = {state: rank for rank, state in enumerate(State)}
 """States in the order of their course."""
 UNFINISHED = [state for state in State if not state.final]
 CANCELLABLE = [state for state in State if reaches(state, State.CANCELLED)]
+EARLIER = {later.value: [state for state in State if reaches(state, later)] for later in State}
+"""Which states each may follow."""
+REPORTED = {
+    "tenant_id",
+    "document_id",
+    "state",
+    "chunks_total",
+    "chunks_done",
+    "attempt",
+    "error",
+    "filename",
+    "title",
+    "media_type",
+}
+
+RevisionKey = tuple[str, str, int]
+"""Tenant, document and revision."""
 
 
-async def report(connection: "Connection | Pool", status: DocumentStatus) -> bool:
-    """Store a status; false where the revision was there or further already, or is forgotten."""
-    moved = await _queries.report_state(
+def key_of(event: DerivedEvent) -> RevisionKey:
+    """The revision that an event is about."""
+    return event.tenant_id, event.document_id, event.revision
+
+
+async def report(connection: "Connection | Pool", statuses: Sequence[DocumentStatus]) -> list[bool]:
+    """Store statuses of different revisions; false for each whose revision was there or further, or is forgotten."""
+    rows = _queries.report_states(
         connection,
-        tenant_id=status.tenant_id,
-        document_id=status.document_id,
-        revision=status.revision,
-        state=status.state,
-        earlier=[state for state in State if reaches(state, status.state)],
-        chunks_total=status.chunks_total,
-        chunks_done=status.chunks_done,
-        attempt=status.attempt,
-        error=status.error and status.error.model_dump(),
-        filename=status.filename,
-        title=status.title,
-        media_type=status.media_type,
+        statuses=[
+            {**status.model_dump(mode="json", include=REPORTED), "revision": status.revision} for status in statuses
+        ],
+        earlier=EARLIER,
     )
-    return bool(moved)
+    moved = {tuple(row) async for row in rows}
+    return [key_of(status) in moved for status in statuses]
 
 
 async def keep_submission(connection: "Connection | Pool", revision: int, submission: DocumentSubmitted) -> None:
@@ -72,32 +88,65 @@ async def note_attempt(pool: Pool, tenant_id: str, document_id: str, revision: i
     )
 
 
-async def next_run(pool: Pool, tenant_id: str, document_id: str, revision: int) -> int | None:
-    """The number of a run of the parse stage that begins now, higher than all before; None if nobody waits for it."""
-    run: int | None = await _queries.next_run(pool, tenant_id=tenant_id, document_id=document_id, revision=revision)
-    return run
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What the parse stage begins with. Its content is in the object store, or will be."""
+
+    revision: int
+    event: DocumentSubmitted
+
+    @property
+    def original(self) -> str | None:
+        """The key of the content; None if it is not the tenant's own."""
+        match self.event.content:
+            case BlobContent(key=key) if key.startswith(f"{self.event.tenant_id}/"):
+                return key
+        return None
 
 
-async def store_run(connection: Connection, batch: DocumentChunked) -> str | None:
-    """Store the chunks of a batch's run from now on; the key of the text that the one before had made, if there was."""
-    before: str | None = await _queries.store_run(
-        connection,
-        tenant_id=batch.tenant_id,
-        document_id=batch.document_id,
-        revision=batch.revision,
-        run=batch.run,
-        text_key=batch.document.text_key,
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One time that a submission is parsed; ``number`` is higher than those of all before, None if it is forgotten.
+
+    ``is_news``: that it begins is what moved the revision; ``is_wanted``: something may still come of it;
+    ``has_original``: the use of its blob has begun.
+    """
+
+    number: int | None
+    is_news: bool
+    is_wanted: bool
+    has_original: bool
+
+
+async def begin_runs(pool: Pool, submissions: Sequence[Submission]) -> list[Run]:
+    """Note that submissions are parsed from now on, what they are, and that they need their blobs."""
+    rows = _queries.begin_runs(
+        pool,
+        runs=[
+            {
+                "tenant_id": each.event.tenant_id,
+                "document_id": each.event.document_id,
+                "revision": each.revision,
+                "submission": each.event.model_dump(mode="json", exclude_none=True),
+                "original": each.original,
+            }
+            for each in submissions
+        ],
     )
-    return before
-
-
-async def is_wanted(connection: "Connection | Pool", tenant_id: str, document_id: str, revision: int) -> bool:
-    """Whether anything may still come of a revision."""
-    return bool(
-        await _queries.is_wanted(
-            connection, tenant_id=tenant_id, document_id=document_id, revision=revision, unfinished=UNFINISHED
+    runs = {
+        (row["tenant_id"], row["document_id"], row["revision"]): Run(
+            row["run"], row["run"] == 1 and row["state"] == State.PARSING, row["wanted"], row["begun"]
         )
-    )
+        async for row in rows
+    }
+    return [runs[each.event.tenant_id, each.event.document_id, each.revision] for each in submissions]
+
+
+async def wanted(connection: "Connection | Pool", revisions: Collection[RevisionKey]) -> set[RevisionKey]:
+    """Of which revisions anything may still come."""
+    tenant_ids, document_ids, numbers = zip(*revisions, strict=True)
+    rows = _queries.wanted(connection, tenant_ids=tenant_ids, document_ids=document_ids, revisions=numbers)
+    return {tuple(row) async for row in rows}
 
 
 async def cancel_before(
@@ -144,14 +193,9 @@ async def get(connection: "Connection | Pool", event: DerivedEvent) -> DocumentS
     )
 
 
-async def run_of(connection: Connection, event: DerivedEvent) -> asyncpg.Record | None:
-    """``state``, ``submission``, stored ``run`` and ``received_at`` of the revision that an event is about."""
-    row: asyncpg.Record | None = await _queries.get_run(
+async def submission_of(connection: Connection, event: DerivedEvent) -> asyncpg.Record | None:
+    """``submission`` and ``received_at`` of the revision that an event is about."""
+    row: asyncpg.Record | None = await _queries.get_submission(
         connection, tenant_id=event.tenant_id, document_id=event.document_id, revision=event.revision
     )
     return row
-
-
-async def forget_older(connection: Connection, tenant_id: str, document_id: str, revision: int) -> None:
-    """Drop the reports on revisions before this one."""
-    await _queries.forget_older(connection, tenant_id=tenant_id, document_id=document_id, revision=revision)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise, zip_longest
 
@@ -12,8 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from semantic_text_splitter import TextSplitter
 
 from engine.document import Heading, ParsedDocument
-from engine.tokens import count_tokens
-from engine.wrap import SOFT_BREAK, harden, soften
+from engine.tokens import CountedText
+from engine.wrap import SOFT_BREAK, soften
 from schemas.events import Chunk, Place
 
 HEADING_CHARS_MAX = 200
@@ -24,8 +24,10 @@ PLACES_MAX = 256
 
 # A heading's line, in Markdown perhaps with a line drawn below it, and the empty lines behind it.
 _HEADING = re.compile(r"[^\n]*\n(?:[=-]+[ \t]*\n)?\s*")
-# The splitter takes time with the square of the longest stretch without a boundary. No language writes one this long.
-_UNBROKEN = re.compile(r"[^\s.,;:!?\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f]{1024}")
+UNBROKEN_CHARS_MAX = 1_024
+"""The splitter takes time with the square of the longest stretch without a boundary. No language has one this long."""
+_BOUNDARY = r"\s.,;:!?\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
+_BROKEN = re.compile(rf"(?:[^{_BOUNDARY}]{{0,{UNBROKEN_CHARS_MAX - 1}}}+[{_BOUNDARY}]++)*+")
 
 
 class ChunkSettings(BaseSettings):
@@ -52,16 +54,14 @@ class _Section:
     """Whether it is the heading and nothing else."""
 
 
-def chunk(
-    document: ParsedDocument, settings: ChunkSettings, count: Callable[[str], int] = count_tokens
-) -> Iterator[Chunk]:
-    """Cut a document into chunks of at most ``tokens_max`` as ``count`` counts them, in order, none of them blank.
+def chunk(document: ParsedDocument, settings: ChunkSettings) -> Iterator[Chunk]:
+    """Cut a document into chunks of at most ``tokens_max`` as `count_tokens` counts them, in order, none of them blank.
 
     The same document and settings always give the same chunks. A chunk keeps to its section, unless the sections below
     it fit in beside it; a document that fits into one chunk is one chunk.
     """
     overlap = min(settings.overlap_tokens, settings.tokens_max // 2)
-    splitter = TextSplitter.from_callback(lambda text: count(harden(text)), settings.tokens_max, overlap=overlap)
+    counted = CountedText(document.text)
     sections = list(_sections(document))
     section_starts = [section.start for section in sections]
     page_starts = [page.start for page in document.pages]
@@ -72,9 +72,12 @@ def chunk(
         return Place(start=start, page=number, heading_path=sections[section].path)
 
     ordinal = 0
-    for start, end in _stretches(document.text, sections, settings.tokens_max, count):
+    for start, end in _stretches(document.text, sections, settings.tokens_max, counted):
         inside = sections[bisect_left(section_starts, start) : bisect_left(section_starts, end)]
-        for offset, piece in splitter.chunk_indices(_view(document.text, start, end, inside)):
+        view = _view(document.text, start, end, inside)
+        size = _Size(counted, view, start)
+        splitter = TextSplitter.from_callback(size, settings.tokens_max, overlap=overlap)
+        for offset, piece in splitter.chunk_indices(view):
             first, last = start + offset, start + offset + len(piece)
             text = document.text[first:last]
             section = _section_at(sections, section_starts, first, last)
@@ -96,11 +99,32 @@ def chunk(
                     page=beginning.page,
                     heading_path=beginning.heading_path,
                     places=tuple(islice(_changes(places), PLACES_MAX)),
-                    token_count=count(text),
+                    token_count=counted.count(first, last),
                     content_hash="0" * 32,
                 )
             )
             ordinal += 1
+
+
+class _Size:
+    """How many tokens a piece of a stretch has, for the splitter, which asks of each text a dozen times as it grows.
+
+    The splitter tells the piece but not its place. Where the same text stands twice, either place will do.
+    """
+
+    def __init__(self, counted: CountedText, view: str, start: int) -> None:
+        self._counted = counted
+        self._view = view
+        self._start = start
+        self._place = 0
+        self._longest = 0
+
+    def __call__(self, piece: str) -> int:
+        if not self._view.startswith(piece, self._place):
+            # The splitter goes forward, but for the overlap with a piece that it has asked of before.
+            self._place = self._view.find(piece, max(0, self._place - self._longest))
+        self._longest = max(self._longest, len(piece))
+        return self._counted.count(self._start + self._place, self._start + self._place + len(piece))
 
 
 def _changes(places: Sequence[Place]) -> Iterator[Place]:
@@ -157,13 +181,13 @@ def _sections(document: ParsedDocument) -> Iterator[_Section]:
 
 
 def _stretches(
-    text: str, sections: Sequence[_Section], tokens_max: int, count: Callable[[str], int]
+    text: str, sections: Sequence[_Section], tokens_max: int, counted: CountedText
 ) -> Iterator[tuple[int, int]]:
     """Where to cut first: the stretches, in order, that hold all the text and whose borders no chunk crosses."""
 
     # No need to count what is surely too long: a token is rarely more than 16 characters.
     def fits(start: int, end: int) -> bool:
-        return end - start <= 16 * tokens_max and count(text[start:end]) <= tokens_max
+        return end - start <= 16 * tokens_max and counted.count(start, end) <= tokens_max
 
     if not sections:
         return
@@ -183,7 +207,7 @@ def _stretches(
 
 def _bounded(text: str, stretch: _Section) -> Iterator[tuple[int, int]]:
     start = stretch.start
-    for unbroken in _UNBROKEN.finditer(text, stretch.start, stretch.end):
-        yield start, unbroken.end()
-        start = unbroken.end()
+    while (broken := _BROKEN.match(text, start, stretch.end)) and broken.end() + UNBROKEN_CHARS_MAX <= stretch.end:
+        yield start, broken.end() + UNBROKEN_CHARS_MAX
+        start = broken.end() + UNBROKEN_CHARS_MAX
     yield start, stretch.end

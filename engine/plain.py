@@ -4,6 +4,7 @@ import codecs
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -80,9 +81,7 @@ def decode(data: bytes, fallback: str | None = None) -> str:
 
 def markdown_headings(text: str, start: int = 0) -> Iterator[Heading]:
     """The headings of a Markdown text from ``start`` on; not those in code, quotations or lists."""
-    markdown = MarkdownIt("commonmark")
-    # Inline markup matters in the headings alone; leaving it out elsewhere makes this several times faster.
-    markdown.core.ruler.enableOnly(["normalize", "block"])
+    markdown = _markdown()
     tokens = markdown.parse(text[start:])
     line_starts = list(accumulate((len(line) + 1 for line in text[start:].split("\n")), initial=start))
     for opening, inline in pairwise(tokens):
@@ -90,6 +89,15 @@ def markdown_headings(text: str, start: int = 0) -> Iterator[Heading]:
             title = _without_markup(markdown, inline.content)
             if title:
                 yield Heading(int(opening.tag[1:]), title, line_starts[opening.map[0]])
+
+
+@cache
+def _markdown() -> MarkdownIt:
+    """Made once: that takes as long as reading three pages."""
+    markdown = MarkdownIt("commonmark")
+    # Inline markup matters in the headings alone; leaving it out elsewhere makes this several times faster.
+    markdown.core.ruler.enableOnly(["normalize", "block"])
+    return markdown
 
 
 def _without_markup(markdown: MarkdownIt, content: str) -> str:

@@ -1,23 +1,36 @@
-"""How long a text is for an embedding model: counting the tokens of the bundled Llama 2 vocabulary."""
+"""How long a text is for an embedding model: its words, and their tokens in the bundled Llama 2 vocabulary.
+
+No token of the vocabulary has a space anywhere but in front, and none has a line break beside anything else, so that a
+text has the tokens that its words have. A text has few words that were not seen before, which makes looking them up
+several times faster than making the tokens of the text.
+"""
 
 import importlib.util
 import re
-from functools import cache, lru_cache
+from bisect import bisect_right
+from collections.abc import Callable
+from functools import cache
+from itertools import accumulate
 from pathlib import Path
+from typing import TypeVar
 
 from tokenizers import Tokenizer
-from tokenizers.normalizers import Replace
+from tokenizers.models import Model
 
 WORDS_CACHED_MAX = 65_536
-"""Some ten megabytes; the words of a large document and then some."""
+"""The words of a large document and then some: ten megabytes, and sixty where somebody makes each of 64 emoji."""
+WORD_CHARS_MAX = 65
+"""With the space in front. What is longer is no word of any language that writes spaces, and does not come again."""
+WINDOW_CHARS = 65_536
+"""Of a text whose words are known at a time: a few megabytes, and a hundred times what a question spans."""
 
-LINES_CACHED_MAX = 4_096
-LINE_CHARS_MAX = 512
-"""Longer lines are paragraphs, which come whole only once; with this bound the lines take a few megabytes."""
+SPACE = "\u2581"
+"""What a space is in the vocabulary; where a text has this sign, nobody can tell the two apart."""
+WORDS = re.compile(rf"[ {SPACE}]*[^ {SPACE}\n]+|[ {SPACE}]*\n+|[ {SPACE}]+")
+"""Finds every word of a text, with the space in front of it. The tokenizer puts a space in front of a text."""
+_PIECES = re.compile(rf"[ {SPACE}]*[^ {SPACE}\n]{{1,64}}|[ {SPACE}]*\n+|[ {SPACE}]+")
 
-# No token of the vocabulary has a space anywhere but in front, so a text has as many tokens as its words have. What
-# stands without a space for more than 64 characters (Chinese, base64) is counted in pieces, which may add one for each.
-_WORDS = re.compile(r" *[^ \n]{1,64}| *\n+| +")
+T = TypeVar("T")
 
 
 def wordllama_folder() -> Path:
@@ -37,31 +50,74 @@ def load_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+class ByWord(dict[str, T]):
+    """What ``make`` makes of each word, kept for the words that may come again."""
+
+    def __init__(self, make: Callable[[str], T]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, word: str) -> T:
+        made = self._make(word)
+        if len(word) <= WORD_CHARS_MAX:
+            if len(self) >= WORDS_CACHED_MAX:
+                self.clear()  # The frequent ones are back soon.
+            self[word] = made
+        return made
+
+
 def count_tokens(text: str) -> int:
-    """The number of tokens in a text, as `load_tokenizer` makes them without special tokens."""
-    if not text:
-        return 0
-    # The tokenizer puts a space in front of every text.
-    lines = f" {text}".splitlines(keepends=True)
-    return sum(_count_line(line) if len(line) <= LINE_CHARS_MAX else _count_words(line) for line in lines)
+    """The number of tokens in a text, as `load_tokenizer` makes them without special tokens.
+
+    What stands without a space for more than 64 characters (Chinese, base64) is counted in pieces, which may add one
+    for each, and "<s>" and its like as the signs that they are.
+    """
+    return sum(map(_counts.__getitem__, WORDS.findall(f" {text}"))) if text else 0
 
 
-def _count_words(text: str) -> int:
-    return sum(map(_count_word, _WORDS.findall(text)))
+class CountedText:
+    """A text that knows how many tokens each stretch of it has, from counting its words once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._window(0, 0)
+
+    def count(self, start: int, end: int) -> int:
+        """``count_tokens(text[start:end])``; quick where questions go through the text from its start to its end."""
+        if start >= end:
+            return 0
+        if start < self._starts[0] or end > self._starts[-1]:
+            self._window(start, end)
+        first = bisect_right(self._starts, start)
+        last = bisect_right(self._starts, end) - 1
+        if first > last:
+            return _counts[f" {self._text[start:end]}"]
+        # Either end may lie inside a word, and the first one stands behind the tokenizer's space.
+        return (
+            _counts[f" {self._text[start : self._starts[first]]}"]
+            + self._tokens_before[last]
+            - self._tokens_before[first]
+            + (_counts[self._text[self._starts[last] : end]] if self._starts[last] < end else 0)
+        )
+
+    def _window(self, start: int, end: int) -> None:
+        """Know the words of ``text[start:end]``, and some that follow."""
+        words = WORDS.findall(self._text, start, max(end, start + WINDOW_CHARS))
+        self._starts = list(accumulate(map(len, words), initial=start))
+        self._tokens_before = list(accumulate(map(_counts.__getitem__, words), initial=0))
 
 
-# A chunk is counted a dozen times while it grows, line by line and word by word.
-_count_line = lru_cache(maxsize=LINES_CACHED_MAX)(_count_words)
+def _count(word: str) -> int:
+    pieces = _PIECES.findall(word)
+    if len(pieces) > 1:
+        return sum(map(_counts.__getitem__, pieces))
+    return len(_model().tokenize(word.replace(" ", SPACE)))
 
 
-@lru_cache(maxsize=WORDS_CACHED_MAX)
-def _count_word(word: str) -> int:
-    return len(_word_tokenizer().encode(word, add_special_tokens=False).ids)
+_counts = ByWord(_count)
 
 
 @cache
-def _word_tokenizer() -> Tokenizer:
-    tokenizer = load_tokenizer()
-    # As it is but for the space in front: a word inside a text has its own, or none after a line break.
-    tokenizer.normalizer = Replace(" ", "▁")
-    return tokenizer
+def _model() -> Model:
+    model: Model = load_tokenizer().model
+    return model

@@ -39,8 +39,3 @@ def _break(block: list[str]) -> str:
     followers = [line.lstrip()[0] for line in block[1:]]
     wide = WIDTH_MIN <= max(map(len, block)) <= WIDTH_MAX
     return SOFT_BREAK if wide and sum(map(str.islower, followers)) >= SMALL_SHARE * len(followers) else "\n"
-
-
-def harden(text: str) -> str:
-    """Undo `soften`."""
-    return text.replace(SOFT_BREAK, "\n")

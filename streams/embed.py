@@ -48,13 +48,23 @@ class EmbedStage(Stage):
     async def handle(self, records: Sequence[Record]) -> None:
         """Embed the batches that are still wanted and pass the rest on, all in their order."""
         read = [(record, _read(record)) for record in records]
-        wanted = [(record, event) for record, event in read if await self._is_wanted(event)]
-        vectors = await self._vectors([event for _, event in wanted if isinstance(event, DocumentChunked)])
-        for record, event in wanted:
-            if isinstance(event, DocumentChunked):
-                await self._emit(record, event, vectors)
-            else:
-                await self.outbox.emit(EMBEDDED, record, [(event, None)])
+        batches = [event for _, event in read if isinstance(event, DocumentChunked)]
+        wanted = (
+            await processing.wanted(self._pool, {processing.key_of(batch) for batch in batches}) if batches else set()
+        )
+        vectors = await self._vectors([batch for batch in batches if processing.key_of(batch) in wanted])
+        made: list[tuple[Record, Event, bytes | None]] = []
+        newest: dict[processing.RevisionKey, tuple[Record, DocumentStatus]] = {}
+        for record, event in read:
+            if not isinstance(event, DocumentChunked):
+                made.append((record, event, None))
+            elif (key := processing.key_of(event)) in wanted:
+                made.append((record, *self._embedded(event, vectors)))
+                newest[key] = record, _status(event)
+        # Before the vectors, for the same reason as in `streams.parse`: the index stage has the last word.
+        if newest:
+            await self.outbox.report(list(newest.values()))
+        await self.outbox.emit_all(EMBEDDED, made)
 
     async def give_up(self, record: Record, failure: Failure) -> None:
         """Send the failure down the line, where it ends the revision; keep what is about no submission."""
@@ -69,11 +79,6 @@ class EmbedStage(Stage):
     async def note_retry(self, record: Record, failure: Failure, attempt: int) -> None:
         """Let the document's status say how often it was tried."""
         await self.outbox.note_attempt(record, _read(record).revision, attempt)
-
-    async def _is_wanted(self, event: Chunked) -> bool:
-        return not isinstance(event, DocumentChunked) or await processing.is_wanted(
-            self._pool, event.tenant_id, event.document_id, event.revision
-        )
 
     async def _vectors(self, batches: Sequence[DocumentChunked]) -> dict[tuple[str, str], NDArray[np.float16]]:
         """The vector of each content, by tenant and content hash."""
@@ -95,29 +100,26 @@ class EmbedStage(Stage):
             vectors |= zip(missing, made, strict=True)
         return vectors
 
-    async def _emit(
-        self, record: Record, batch: DocumentChunked, vectors: dict[tuple[str, str], NDArray[np.float16]]
-    ) -> None:
+    def _embedded(
+        self, batch: DocumentChunked, vectors: dict[tuple[str, str], NDArray[np.float16]]
+    ) -> tuple[DocumentEmbedded, bytes]:
         rows = np.stack([vectors[batch.tenant_id, chunk.content_hash] for chunk in batch.chunks])
-        embedded: Event = DocumentEmbedded(
-            **dict(batch), embedder=self._embedder.name, dimensions=self._embedder.dimensions
-        )
-        # Before the vectors, for the same reason as in `streams.parse`: the index stage has the last word.
-        await self.outbox.report(
-            record,
-            DocumentStatus(
-                tenant_id=batch.tenant_id,
-                document_id=batch.document_id,
-                origin=batch.origin,
-                state=State.INDEXING if batch.last else State.EMBEDDING,
-                chunks_total=batch.chunk_total,
-                chunks_done=batch.chunks[-1].ordinal + 1,
-                filename=batch.document.filename,
-                title=batch.document.title,
-                media_type=batch.document.media_type,
-            ),
-        )
-        await self.outbox.emit(EMBEDDED, record, [(embedded, rows.astype(VECTOR_TYPE).tobytes())])
+        embedded = DocumentEmbedded(**dict(batch), embedder=self._embedder.name, dimensions=self._embedder.dimensions)
+        return embedded, rows.astype(VECTOR_TYPE).tobytes()
+
+
+def _status(batch: DocumentChunked) -> DocumentStatus:
+    return DocumentStatus(
+        tenant_id=batch.tenant_id,
+        document_id=batch.document_id,
+        origin=batch.origin,
+        state=State.INDEXING if batch.last else State.EMBEDDING,
+        chunks_total=batch.chunk_total,
+        chunks_done=batch.chunks[-1].ordinal + 1,
+        filename=batch.document.filename,
+        title=batch.document.title,
+        media_type=batch.document.media_type,
+    )
 
 
 def _read(record: Record) -> Chunked:

@@ -5,10 +5,11 @@ one, in the same transaction that removes the old rows. What arrives again, or a
 position was applied to its document, or its revision is not newer than the visible one, or has ended.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-import asyncpg
 import numpy as np
+from numpy.typing import NDArray
 
 from db import blob_uses, chunks, conversations, dead_letters, documents, processing
 from db.blobs import Blobs
@@ -46,12 +47,23 @@ class VectorsMissing(MillraceError):
     type = "vectors-missing"
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """That a record has brought a revision to its end. ``leaves_blobs``: some may not be needed any more."""
+
+    record: Record
+    status: DocumentStatus
+    leaves_blobs: bool = True
+
+
 class IndexStage(Stage):
     """``documents.embedded`` → Postgres."""
 
     name = "index"
     topic = EMBEDDED
-    batch_records_max = 16
+    concurrency = 2
+    """While one transaction is committed, the next is filled; more of them would be smaller."""
+    batch_records_max = 32
     """Events in one transaction: what waits when the last commit returns."""
 
     def __init__(self, outbox: Outbox, attempts_max: int, pool: Pool, blobs: Blobs) -> None:
@@ -61,14 +73,11 @@ class IndexStage(Stage):
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Apply the records in one transaction, then tell the others and clear away what nobody needs."""
-        events = [(record, *_read(record)) for record in records]
-        statuses: list[tuple[Record, DocumentStatus]] = []
+        outcomes: list[Outcome] = []
         async with self._pool.acquire() as connection, connection.transaction():
-            for record, event, binary in events:
-                status = await self._apply(connection, record, event, binary)
-                if status and status.state.final:
-                    statuses.append((record, status))
-        await self._tell(statuses)
+            for events in _rounds([(record, *_read(record)) for record in records]):
+                outcomes += await self._apply(connection, events)
+        await self._tell(outcomes)
 
     async def give_up(self, record: Record, failure: Failure) -> None:
         """Record the failure, so that the revision's other batches are ignored; keep what is about no submission."""
@@ -78,112 +87,97 @@ class IndexStage(Stage):
         if event is None:
             return
         async with self._pool.acquire() as connection, connection.transaction():
-            status = await self._apply(connection, record, event, memoryview(b""))
-        if status:
-            await self._tell([(record, status)])
+            outcomes = await self._apply(connection, [(record, event, memoryview(b""))])
+        await self._tell(outcomes)
 
-    async def _tell(self, statuses: Sequence[tuple[Record, DocumentStatus]]) -> None:
+    async def _tell(self, outcomes: Sequence[Outcome]) -> None:
         """Say what was committed: the status, the letter, and to the object store what nobody needs any more."""
-        for record, status in statuses:
-            await self.outbox.publish_status(record, status)
-            if status.state is State.FAILED:
-                await self.outbox.publish_letters()
-        for tenant_id, document_id in {(status.tenant_id, status.document_id) for _, status in statuses}:
+        await self.outbox.tell([(outcome.record, outcome.status) for outcome in outcomes])
+        if any(outcome.status.state is State.FAILED for outcome in outcomes):
+            await self.outbox.publish_letters()
+        left = {(outcome.status.tenant_id, outcome.status.document_id) for outcome in outcomes if outcome.leaves_blobs}
+        if left:
             derived_only = not await self.outbox.standing.is_live()
-            await blob_uses.sweep(self._pool, self._blobs, tenant_id, document_id, derived_only=derived_only)
+            await blob_uses.sweep(self._pool, self._blobs, left, derived_only=derived_only)
 
     async def _apply(
-        self, connection: Connection, record: Record, event: Embedded, binary: memoryview
-    ) -> DocumentStatus | None:
-        """Apply an event and return the status that followed from it, if its revision has come to its end."""
-        row = await documents.apply(connection, event.tenant_id, event.document_id, record.position)
-        if row is None:
-            # Its effects are stored, but the process may have ended before it could tell.
-            return await processing.get(connection, event)
-        match event:
-            case DocumentEmbedded():
-                status = await self._store(connection, row, event, binary)
-            case DocumentFailed():
-                status = await self._fail(connection, row, event)
-            case DocumentForgotten():
-                status = await self._forget(connection, row, event)
-            case DocumentDropped():
-                status = await self._drop(connection, row, event)
-        if isinstance(event, DocumentDropped) or (status and status.state.final):
-            await documents.settle(connection, event.tenant_id, event.document_id, event.origin.position)
-        return status
+        self, connection: Connection, events: Sequence[tuple[Record, Embedded, memoryview]]
+    ) -> list[Outcome]:
+        """Apply events of different documents; what has followed from those whose revision has come to its end."""
+        visible = await documents.apply(
+            connection, {(event.tenant_id, event.document_id): record.position for record, event, _ in events}
+        )
+        outcomes = []
+        batches = []
+        for record, event, binary in events:
+            revision = visible.get((event.tenant_id, event.document_id))
+            match event:
+                case _ if revision is None:
+                    # Its effects are stored, but the process may have ended before it could tell.
+                    status = await processing.get(connection, event)
+                case DocumentEmbedded():
+                    batches.append((record, event, binary))
+                    continue
+                case DocumentFailed():
+                    status = await self._fail(connection, revision, event)
+                case DocumentForgotten():
+                    status = await self._forget(connection, revision, event)
+                case DocumentDropped():
+                    status = await self._drop(connection, revision, event)
+            is_final = status is not None and status.state.final
+            if revision is not None and (is_final or isinstance(event, DocumentDropped)):
+                await documents.settle(connection, event.tenant_id, event.document_id, event.revision)
+            if status and is_final:
+                outcomes.append(Outcome(record, status))
+        return outcomes + await self._store(connection, batches)
 
     async def _store(
-        self, connection: Connection, row: asyncpg.Record, batch: DocumentEmbedded, binary: memoryview
-    ) -> DocumentStatus | None:
-        """Store a batch; if it closes its revision, publish that and return the new status."""
-        if len(binary) != 2 * len(batch.chunks) * batch.dimensions:
-            raise VectorsMissing(f"{len(binary)} bytes are no {len(batch.chunks)} of {batch.dimensions} float16.")
-        tenant_id, document_id, revision = batch.tenant_id, batch.document_id, batch.revision
-        if not await processing.is_wanted(connection, tenant_id, document_id, revision):
-            return None
-        if not await self._is_of_stored_run(connection, batch):
-            return None
-        vectors = np.frombuffer(binary, VECTOR_TYPE).reshape(len(batch.chunks), batch.dimensions)
-        await chunks.store(connection, batch, vectors)
-        if not batch.last:
-            return None
-        await chunks.trim(connection, tenant_id, document_id, revision, batch.chunk_total)
-        stored = await chunks.count(connection, tenant_id, document_id, revision)
-        if stored != batch.chunk_total:
-            raise ChunksMissing(f"{stored} of {batch.chunk_total} are here.")
-        await documents.publish(
-            connection, tenant_id, document_id, revision, document=batch.document, chunk_count=stored
-        )
-        kept = [batch.document.blob_key, batch.document.text_key]
-        await self._replace_older(connection, batch, kept)
-        status = DocumentStatus(
-            tenant_id=tenant_id,
-            document_id=document_id,
-            origin=batch.origin,
-            state=State.INDEXED,
-            chunks_total=stored,
-            chunks_done=stored,
-            filename=batch.document.filename,
-            title=batch.document.title,
-            media_type=batch.document.media_type,
-        )
-        await processing.report(connection, status)
-        return status
-
-    async def _is_of_stored_run(self, connection: Connection, batch: DocumentEmbedded) -> bool:
-        """Whether a batch belongs to the run of the parse stage that is being stored: the newest that has come.
+        self, connection: Connection, batches: Sequence[tuple[Record, DocumentEmbedded, memoryview]]
+    ) -> list[Outcome]:
+        """Store batches, and publish the revisions that they close.
 
         A submission may be parsed more than once, also by a worker that does not know that it has lost its partition,
         and by another version of the code: chunks of two runs do not fit together. An older one may end half way; the
         newest is begun again until it is whole.
         """
-        known = await processing.run_of(connection, batch)
-        stored = known["run"] if known else 0
-        if batch.run == stored:
-            return True
-        if batch.run < stored:
-            return False
-        if batch.chunks[0].ordinal != 0:
-            raise ChunksMissing("Those at its beginning did not come.")
-        before = await processing.store_run(connection, batch)
-        ids = batch.tenant_id, batch.document_id
-        await chunks.delete_revisions(connection, *ids, lowest=batch.revision, highest=batch.revision)
-        if before:
-            await blob_uses.end(connection, *ids, batch.revision, before)
-        return True
+        if not batches:
+            return []
+        verdicts = await chunks.take(connection, [batch for _, batch, _ in batches])
+        taken = []
+        for record, batch, binary in batches:
+            verdict = verdicts[batch.tenant_id, batch.document_id]
+            if verdict is chunks.Verdict.MISS:
+                raise ChunksMissing("Those at its beginning did not come.")
+            if verdict is chunks.Verdict.STORE:
+                taken.append((record, batch, _vectors(batch, binary)))
+        if taken:
+            await chunks.store(connection, [(batch, vectors) for _, batch, vectors in taken])
+        last = [(record, batch) for record, batch, _ in taken if batch.last]
+        return await self._publish(connection, last) if last else []
 
-    async def _replace_older(
-        self, connection: Connection, event: DocumentEmbedded | DocumentForgotten, kept: Sequence[str]
-    ) -> None:
-        """A revision, or a deletion, takes the place of all before it."""
-        ids = event.tenant_id, event.document_id
-        await chunks.delete_revisions(connection, *ids, lowest=0, highest=event.revision - 1)
-        await processing.forget_older(connection, *ids, event.revision)
-        await dead_letters.supersede(connection, *ids, event.revision)
-        await blob_uses.end_up_to(connection, *ids, event.revision, kept=kept)
+    async def _publish(self, connection: Connection, last: Sequence[tuple[Record, DocumentEmbedded]]) -> list[Outcome]:
+        published = await documents.publish(connection, [batch for _, batch in last])
+        outcomes = []
+        for record, batch in last:
+            made = published[batch.tenant_id, batch.document_id]
+            if made.stored != batch.chunk_total:
+                raise ChunksMissing(f"{made.stored} of {batch.chunk_total} are here.")
+            status = DocumentStatus(
+                tenant_id=batch.tenant_id,
+                document_id=batch.document_id,
+                origin=batch.origin,
+                state=State.INDEXED,
+                chunks_total=made.stored,
+                chunks_done=made.stored,
+                filename=batch.document.filename,
+                title=batch.document.title,
+                media_type=batch.document.media_type,
+            )
+            outcomes.append(Outcome(record, status, leaves_blobs=made.leaves_blobs))
+        await processing.report(connection, [outcome.status for outcome in outcomes])
+        return outcomes
 
-    async def _fail(self, connection: Connection, row: asyncpg.Record, event: DocumentFailed) -> DocumentStatus | None:
+    async def _fail(self, connection: Connection, visible: int, event: DocumentFailed) -> DocumentStatus | None:
         """Record a failure with its letter, and return where the revision stands then; what has ended stays so."""
         status = DocumentStatus(
             tenant_id=event.tenant_id,
@@ -193,23 +187,23 @@ class IndexStage(Stage):
             attempt=event.error.attempt,
             error=event.error,
         )
-        if row["revision"] < event.revision and await processing.report(connection, status):
-            run = await processing.run_of(connection, event)
-            if run and run["submission"]:
-                submission = DocumentSubmitted.model_validate(run["submission"])
+        if visible < event.revision and any(await processing.report(connection, [status])):
+            known = await processing.submission_of(connection, event)
+            if known and known["submission"]:
+                submission = DocumentSubmitted.model_validate(known["submission"])
                 await dead_letters.add(
-                    connection, letter_of_submission(submission, event.origin, run["received_at"], event.error)
+                    connection, letter_of_submission(submission, event.origin, known["received_at"], event.error)
                 )
             await self._clear(connection, event, lowest=event.revision, highest=event.revision)
         return await processing.get(connection, event)
 
-    async def _drop(self, connection: Connection, row: asyncpg.Record, event: DocumentDropped) -> DocumentStatus | None:
+    async def _drop(self, connection: Connection, visible: int, event: DocumentDropped) -> DocumentStatus | None:
         """Nothing comes of a place in the log, or nothing more of the unfinished revisions before it."""
         ids = event.tenant_id, event.document_id
         if event.error is None:
-            await self._clear(connection, event, lowest=row["revision"] + 1, highest=event.revision - 1)
+            await self._clear(connection, event, lowest=visible + 1, highest=event.revision - 1)
             return None
-        if row["revision"] > event.revision:
+        if visible > event.revision:
             await blob_uses.end_between(
                 connection, *ids, lowest=event.revision, highest=event.revision, derived_only=False
             )
@@ -221,7 +215,7 @@ class IndexStage(Stage):
             state=State.CANCELLED,
             error=event.error,
         )
-        await processing.report(connection, status)
+        await processing.report(connection, [status])
         stored = await processing.get(connection, event)
         if stored and stored.state is State.CANCELLED:
             await self._clear(connection, event, lowest=event.revision, highest=event.revision)
@@ -235,21 +229,37 @@ class IndexStage(Stage):
         await chunks.delete_revisions(connection, *ids, lowest=lowest, highest=highest)
         await blob_uses.end_between(connection, *ids, lowest=lowest, highest=highest, derived_only=True)
 
-    async def _forget(
-        self, connection: Connection, row: asyncpg.Record, event: DocumentForgotten
-    ) -> DocumentStatus | None:
-        if row["revision"] < event.revision:
+    async def _forget(self, connection: Connection, visible: int, event: DocumentForgotten) -> DocumentStatus | None:
+        if visible < event.revision:
             await documents.bury(connection, event.tenant_id, event.document_id, event.revision)
-            await self._replace_older(connection, event, [])
+            await documents.replace_older(connection, event.tenant_id, event.document_id, event.revision)
             if await self.outbox.standing.speaks():  # or what a rebuild deletes once more may have come back since
                 await conversations.withdraw(connection, event.tenant_id, event.document_id)
-            await processing.report(
-                connection,
-                DocumentStatus(
-                    tenant_id=event.tenant_id, document_id=event.document_id, origin=event.origin, state=State.DELETED
-                ),
+            deleted = DocumentStatus(
+                tenant_id=event.tenant_id, document_id=event.document_id, origin=event.origin, state=State.DELETED
             )
+            await processing.report(connection, [deleted])
         return await processing.get(connection, event)
+
+
+def _rounds(
+    events: Sequence[tuple[Record, Embedded, memoryview]],
+) -> Iterator[list[tuple[Record, Embedded, memoryview]]]:
+    """Part events so that each document has one in each round, in their order.
+
+    The first round has every document, so that all are locked at once, and nobody waits in a circle.
+    """
+    while events:
+        first = {(event.tenant_id, event.document_id): place for place, (_, event, _) in reversed([*enumerate(events)])}
+        places = set(first.values())
+        yield [events[place] for place in sorted(places)]
+        events = [each for place, each in enumerate(events) if place not in places]
+
+
+def _vectors(batch: DocumentEmbedded, binary: memoryview) -> NDArray[np.float16]:
+    if len(binary) != 2 * len(batch.chunks) * batch.dimensions:
+        raise VectorsMissing(f"{len(binary)} bytes are no {len(batch.chunks)} of {batch.dimensions} float16.")
+    return np.frombuffer(binary, VECTOR_TYPE).reshape(len(batch.chunks), batch.dimensions)
 
 
 def _read(record: Record) -> tuple[Embedded, memoryview]:

@@ -1,7 +1,8 @@
 """What the stages write to Kafka: events, statuses and dead letters, each acknowledged before its cause is."""
 
+import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -57,14 +58,29 @@ class Outbox:
 
         They keep the partition of what caused them, so that a document's order holds from stage to stage.
         """
-        records = (encode(event, binary=binary, traceparent=cause.traceparent) for event, binary in events)
-        await self._producer.send(of_generation(topic, self.generation), records, cause.partition)
+        await self._send(topic, cause.partition, ((cause, event, binary) for event, binary in events))
 
-    async def publish_status(self, cause: Record, *statuses: DocumentStatus) -> None:
-        """Tell the consumers of the status topic, and the log."""
-        if not await self.standing.speaks():
+    async def emit_all(self, topic: Topic, caused: Sequence[tuple[Record, Event, bytes | None]]) -> None:
+        """The same for what several records caused: those of one partition in order."""
+        by_partition: dict[int, list[tuple[Record, Event, bytes | None]]] = {}
+        for each in caused:
+            by_partition.setdefault(each[0].partition, []).append(each)
+        sent = await asyncio.gather(
+            *(self._send(topic, partition, each) for partition, each in by_partition.items()), return_exceptions=True
+        )
+        for error in sent:
+            if isinstance(error, BaseException):
+                raise error
+
+    async def _send(self, topic: Topic, partition: int, caused: Iterable[tuple[Record, Event, bytes | None]]) -> None:
+        records = (encode(event, binary=binary, traceparent=cause.traceparent) for cause, event, binary in caused)
+        await self._producer.send(of_generation(topic, self.generation), records, partition)
+
+    async def tell(self, statuses: Sequence[tuple[Record, DocumentStatus]]) -> None:
+        """Tell the consumers of the status topic, and the log, what records have caused."""
+        if not statuses or not await self.standing.speaks():
             return
-        for status in statuses:
+        for cause, status in statuses:
             log.info(
                 status.state.value,
                 tenant_id=status.tenant_id,
@@ -73,12 +89,13 @@ class Outbox:
                 trace_id=trace_id(cause.traceparent),
                 chunks_done=status.chunks_done,
             )
-        await self.emit(STATUS, cause, ((status, None) for status in statuses))
+        await self.emit_all(STATUS, [(cause, status, None) for cause, status in statuses])
 
-    async def report(self, cause: Record, status: DocumentStatus) -> None:
-        """Store a status and tell the others, unless the revision is further already."""
-        if await processing.report(self._pool, status):
-            await self.publish_status(cause, status)
+    async def report(self, statuses: Sequence[tuple[Record, DocumentStatus]]) -> list[bool]:
+        """Store statuses of different revisions, and tell what is new: true for each that is."""
+        moved = await processing.report(self._pool, [status for _, status in statuses])
+        await self.tell([each for each, has_moved in zip(statuses, moved, strict=True) if has_moved])
+        return moved
 
     async def resend(self, record: Record, partition: int) -> None:
         """Put a record as it is onto another partition of the first topic."""

@@ -1,17 +1,16 @@
 """Parse and chunk: from a submission to batches of chunks, or to the reason why there are none."""
 
 import asyncio
-import hashlib
-import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 from aiokafka.partitioner import murmur2
 
-from db import blob_uses, documents, processing
+from db import documents, processing
 from db.blobs import Blobs
 from db.errors import BlobMissing
 from db.pool import Pool
@@ -35,12 +34,14 @@ from schemas.events import (
 )
 from schemas.topics import CHUNKED, SUBMITTED
 from schemas.wire import decode
+from streams.content import Contents, content_of
 from streams.fair import FairGate
 from streams.outbox import Outbox, failed_event, failure_of
 from streams.parser import Parsed, Parser
 from streams.precedent import Cancelled, Precedent, Superseded, ended
 from streams.record import Record
 from streams.stage import Stage
+from streams.together import Together
 
 BATCH_CHUNKS_MAX = 64
 BATCH_BYTES_MAX = 262_144
@@ -58,12 +59,6 @@ class ForeignContent(MillraceError):
     type = "foreign-content"
 
 
-class OtherContent(MillraceError):
-    """The content is not what was submitted."""
-
-    type = "other-content"
-
-
 class NothingToResubmit(MillraceError):
     """The document has no content that could be submitted again."""
 
@@ -75,7 +70,7 @@ class ParseStage(Stage):
 
     name = "parse"
     topic = SUBMITTED
-    concurrency = 6
+    concurrency = 12
     """A few more than there are parsers, so that the next documents are there when one is free."""
 
     def __init__(self, outbox: Outbox, attempts_max: int, parser: Parser, pool: Pool, blobs: Blobs) -> None:
@@ -83,10 +78,12 @@ class ParseStage(Stage):
         self._parser = parser
         self._gate = FairGate(parser.processes)
         self._pool = pool
-        self._blobs = blobs
+        self._contents = Contents(pool, blobs)
         self._precedent = Precedent(pool, outbox.standing)
         self._parsing: dict[bytes | None, tuple[int, asyncio.Future[Parsed]]] = {}
-        self._writing: set[asyncio.Task[bool]] = set()
+        self._begin = Together(self._begin_runs)
+        self._is_wanted = Together(self._wanted)
+        self._report = Together(outbox.report)
         self._foreseen: set[tuple[int, int]] = set()
         """Partition and position of what was foreseen here; what comes from another worker is foreseen again."""
 
@@ -122,17 +119,7 @@ class ParseStage(Stage):
         revision, parsing = self._parsing.get(record.key, (record.position, None))
         if parsing and revision < record.position:
             parsing.cancel()
-        for row in ended:
-            values = dict(row)
-            origin = Origin(partition=record.partition, position=values.pop("revision"))
-            status = DocumentStatus(
-                tenant_id=event.tenant_id,
-                document_id=event.document_id,
-                origin=origin,
-                state=State.CANCELLED,
-                **values,
-            )
-            await self.outbox.publish_status(record, status)
+        await self.outbox.tell([(record, _cancelled(record, event, row)) for row in ended])
         self._foreseen.add((record.partition, record.position))
 
     async def handle(self, records: Sequence[Record]) -> None:
@@ -157,7 +144,7 @@ class ParseStage(Stage):
                 else:
                     await self._parse(record, submission, settled)
             case DocumentDeleted():
-                await self.outbox.report(record, _status(record, event, State.DELETING))
+                await self._report((record, _status(record, event, State.DELETING)))
                 await self.outbox.emit(CHUNKED, record, [(DocumentForgotten.model_validate(ids), None)])
             case DocumentCancelled():
                 await self.foresee(record)
@@ -212,27 +199,28 @@ class ParseStage(Stage):
         )
         await self.outbox.emit(CHUNKED, record, [(dropped, None)])
 
-    async def _is_wanted(self, record: Record, event: Written) -> bool:
-        return await processing.is_wanted(self._pool, event.tenant_id, event.document_id, record.position)
-
     async def _parse(self, record: Record, event: DocumentSubmitted, settled: asyncpg.Record | None) -> None:
-        await self.outbox.report(record, _status(record, event, State.PARSING))
         end = ended(settled)
-        content = await self._keep_content(record, event, is_read=end is None)
+        content, inline = content_of(event, record.position)
+        run = await self._begin((record, event.model_copy(update={"content": content})))
+        if not content.key.startswith(f"{event.tenant_id}/"):
+            raise ForeignContent(content.key)
+        if inline is not None and end is None and run.has_original:
+            await self._contents.keep(event.tenant_id, content.key, inline)
         parsed, text_key = None, None
-        run = await processing.next_run(self._pool, event.tenant_id, event.document_id, record.position)
-        if end is None and run and await self._is_wanted(record, event):
+        if end is None and run.is_wanted:
             heavy = content.size_bytes > LIGHT_BYTES_MAX
             try:
-                async with self._file(content) as path:
+                async with self._contents.file(content) as path:
                     parsed = await self._parsed(record, self._parse_in_turn(event, path, heavy=heavy))
             except BlobMissing:
                 # The generation that this one follows may have gone on, and have had the content deleted.
                 if (end := ended(await self._precedent.of(event, record.position))) is None:
                     raise
         if parsed:
-            text_key = await self._keep_text(record, event, parsed.text)
-        if run is None or parsed is None or text_key is None or not await self._is_wanted(record, event):
+            text_key = await self._contents.keep_text(event.tenant_id, event.document_id, record.position, parsed.text)
+        is_wanted = text_key and await self._is_wanted((event.tenant_id, event.document_id, record.position))
+        if run.number is None or parsed is None or text_key is None or not is_wanted:
             await self._drop(record, event, end or Cancelled())
             return
         attributes = DocumentAttributes.model_validate(event.model_dump(include=set(DocumentAttributes.model_fields)))
@@ -245,10 +233,9 @@ class ParseStage(Stage):
             text_chars=len(parsed.text),
             page_count=parsed.page_count,
         )
+        status = _status(record, event, State.EMBEDDING, title=document.title, chunks_total=len(parsed.chunks))
         # Before the chunks, so that no later stage speaks first and this is not the last word on a finished document.
-        await self.outbox.report(
-            record, _status(record, event, State.EMBEDDING, title=document.title, chunks_total=len(parsed.chunks))
-        )
+        await self._report((record, status))
         await self.outbox.emit(
             CHUNKED,
             record,
@@ -258,7 +245,7 @@ class ParseStage(Stage):
                         tenant_id=event.tenant_id,
                         document_id=event.document_id,
                         origin=record.origin,
-                        run=run,
+                        run=run.number,
                         document=document,
                         chunks=batch,
                         chunk_total=len(parsed.chunks),
@@ -269,57 +256,23 @@ class ParseStage(Stage):
             ),
         )
 
-    async def _keep_content(self, record: Record, event: DocumentSubmitted, *, is_read: bool) -> BlobContent:
-        """Have the content in the object store, note that it is needed, and keep the submission for another attempt.
+    async def _begin_runs(self, submissions: Sequence[tuple[Record, DocumentSubmitted]]) -> Sequence[processing.Run]:
+        """Note and tell that submissions are parsed; their content is in the object store, or will be."""
+        runs = await processing.begin_runs(
+            self._pool, [processing.Submission(record.position, event) for record, event in submissions]
+        )
+        await self.outbox.tell(
+            [
+                (record, _status(record, event, State.PARSING))
+                for (record, event), run in zip(submissions, runs, strict=True)
+                if run.is_news
+            ]
+        )
+        return runs
 
-        ``is_read``: that it is going to be read; else what is not there any more does not come back.
-
-        Raises `ForeignContent`.
-        """
-        inline = None
-        match event.content:
-            case BlobContent() as content:
-                pass
-            case text:
-                inline = text.text.encode()
-                key = f"{event.tenant_id}/originals/{event.document_id}/{record.position}"
-                content = BlobContent(key=key, size_bytes=len(inline))
-        submission = event.model_copy(update={"content": content})
-        await processing.keep_submission(self._pool, record.position, submission)
-        if not content.key.startswith(f"{event.tenant_id}/"):
-            raise ForeignContent(content.key)
-        await self._keep_blob(record, event, content.key, inline if is_read else None, derived=False)
-        return content
-
-    async def _keep_text(self, record: Record, event: DocumentSubmitted, text: str) -> str | None:
-        """Store the extracted text and return its key, which is this run's alone; None if it is not wanted any more."""
-        key = f"{event.tenant_id}/texts/{event.document_id}/{record.position}-{uuid.uuid4().hex[:12]}"
-        return key if await self._keep_blob(record, event, key, text.encode(), derived=True) else None
-
-    async def _keep_blob(
-        self, record: Record, event: DocumentSubmitted, key: str, data: bytes | None, *, derived: bool
-    ) -> bool:
-        """Note that a blob is needed, and write it unless it is there; false where nobody needs it any more."""
-        if not await blob_uses.begin(
-            self._pool, event.tenant_id, event.document_id, record.position, key, derived=derived
-        ):
-            return False
-        if data is None:
-            return True
-        # A worker that lost its partition is cut short here or anywhere, but not between writing and looking.
-        writing = asyncio.create_task(self._write(event.tenant_id, key, data))
-        self._writing.add(writing)
-        writing.add_done_callback(self._writing.discard)
-        return await asyncio.shield(writing)
-
-    async def _write(self, tenant_id: str, key: str, data: bytes) -> bool:
-        """Write a blob and leave it if it is needed then."""
-        await self._blobs.put(key, data)
-        if await blob_uses.is_needed(self._pool, tenant_id, key):
-            return True
-        # Whoever deleted it did so before it was there: this worker was away for long.
-        await self._blobs.delete([key])
-        return False
+    async def _wanted(self, revisions: Sequence[processing.RevisionKey]) -> Sequence[bool]:
+        wanted = await processing.wanted(self._pool, revisions)
+        return [revision in wanted for revision in revisions]
 
     async def _parsed(self, record: Record, work: Coroutine[Any, Any, Parsed]) -> Parsed | None:
         """The parsed file; None if what was foreseen has stopped it."""
@@ -335,22 +288,6 @@ class ParseStage(Stage):
     async def _parse_in_turn(self, event: DocumentSubmitted, path: Path, *, heavy: bool) -> Parsed:
         async with self._gate.slot(event.tenant_id, heavy=heavy):
             return await self._parser.parse(path, event.media_type)
-
-    @asynccontextmanager
-    async def _file(self, content: BlobContent) -> AsyncIterator[Path]:
-        async with self._blobs.as_file(content.key) as path:
-            await asyncio.to_thread(_compare, path, content)
-            yield path
-
-
-def _compare(path: Path, content: BlobContent) -> None:
-    """Hold a file against what its submission says of it. Raises `OtherContent`."""
-    if (size_bytes := path.stat().st_size) != content.size_bytes:
-        raise OtherContent(f"{size_bytes} bytes, where {content.size_bytes} were submitted.")
-    if content.sha256 is not None:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != content.sha256:
-                raise OtherContent("Its SHA-256 is another one.")
 
 
 def partition_of(key: bytes) -> int:
@@ -373,9 +310,21 @@ def batches(chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, ...]]:
         yield tuple(batch)
 
 
+@lru_cache(maxsize=1)  # A record that comes in is foreseen, and then weighed.
 def _read(record: Record) -> Written:
     event, _ = decode(WRITTEN, record.key, record.value, record.headers)
     return event
+
+
+def _cancelled(record: Record, event: Written, row: asyncpg.Record) -> DocumentStatus:
+    values = dict(row)
+    return DocumentStatus(
+        tenant_id=event.tenant_id,
+        document_id=event.document_id,
+        origin=Origin(partition=record.partition, position=values.pop("revision")),
+        state=State.CANCELLED,
+        **values,
+    )
 
 
 def _status(

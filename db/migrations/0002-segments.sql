@@ -279,19 +279,13 @@ CREATE FUNCTION matching(
     of_tenant text, of_text text, depth integer, of_documents text[], in_collection text, with_tags text[],
     of_media_types text[], with_metadata jsonb
 ) RETURNS SETOF match LANGUAGE plpgsql STABLE ROWS 100
+-- Planning takes longer than the lookups.
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     -- So many matches of a word are looked at, in about a millisecond.
     common constant integer := 500;
-    is_visible constant text := 'd.tenant_id = $1 AND d.document_id = c.document_id AND d.revision = c.revision
-                                 AND NOT d.deleted';
-    filters constant text := concat(
-        CASE WHEN of_documents IS NOT NULL THEN ' AND d.document_id = ANY($6)' END,
-        CASE WHEN in_collection IS NOT NULL THEN ' AND d.collection = $7' END,
-        CASE WHEN with_tags IS NOT NULL THEN ' AND d.tags @> $8' END,
-        CASE WHEN of_media_types IS NOT NULL THEN ' AND d.media_type = ANY($9)' END,
-        CASE WHEN with_metadata IS NOT NULL THEN ' AND d.metadata @> $10' END
-    );
+    is_filtered constant boolean := num_nonnulls(of_documents, in_collection, with_tags, of_media_types, with_metadata) > 0;
     words tsquery[];
     counts integer[];
     total integer;
@@ -316,47 +310,57 @@ BEGIN
     IF sought IS NULL THEN
         sought := ARRAY[words[1], words[1] && words[2], words[1] && words[3]];
     END IF;
-    RETURN QUERY EXECUTE format(
-        'WITH found AS MATERIALIZED (
-            SELECT place, c.document_id, c.revision, c.ordinal
-            FROM unnest($2) WITH ORDINALITY AS query (word, place)
-            CROSS JOIN LATERAL (
-                SELECT c.document_id, c.revision, c.ordinal FROM document_chunks c %s
-                WHERE c.tenant_id = $1 AND c.text_vector @@ word LIMIT %s
-            ) c
-        ),
-        counted AS MATERIALIZED (
-            SELECT word, place, greatest(chunks, n) AS n
-            FROM unnest($3, $4) WITH ORDINALITY AS query (word, chunks, place)
-            LEFT JOIN (SELECT place, count(*) AS n FROM found GROUP BY place) seen USING (place)
-        ),
-        -- Inverse document frequency, as in BM25; of words that are not counted yet, by what was found.
-        weighed AS MATERIALIZED (
-            SELECT word, place, ln(1 + (greatest($5, n) - n + 0.5) / (n + 0.5))::float8 AS weight FROM counted
-        ),
-        best AS (
-            SELECT document_id, revision, ordinal
-            FROM found LEFT JOIN weighed USING (place)
-            GROUP BY document_id, revision, ordinal
-            ORDER BY sum(weight) DESC, document_id, ordinal
-            LIMIT %s
-        )
-        SELECT document_id, ordinal, (SELECT sum(weight) FROM weighed WHERE text_vector @@ word),
-               ts_rank(text_vector, (SELECT string_agg(word::text, '' | '')::tsquery FROM weighed), 1)::float8
-        FROM best b
+    RETURN QUERY
+    WITH found AS MATERIALIZED (
+        SELECT place, c.document_id, c.revision, c.ordinal
+        FROM unnest(sought) WITH ORDINALITY AS query (word, place)
         CROSS JOIN LATERAL (
-            -- Joined with nothing it is read once, and not once for each word.
-            SELECT text_vector || '''' AS text_vector, (SELECT true FROM documents d WHERE %s) AS visible
-            FROM document_chunks c
-            WHERE tenant_id = $1 AND c.document_id = b.document_id AND c.revision = b.revision AND c.ordinal = b.ordinal
-            OFFSET 0
+            SELECT c.document_id, c.revision, c.ordinal FROM document_chunks c
+            WHERE c.tenant_id = of_tenant AND c.text_vector @@ word
+              AND (NOT is_filtered OR EXISTS (
+                  SELECT FROM documents d
+                  WHERE d.tenant_id = of_tenant AND d.document_id = c.document_id AND d.revision = c.revision
+                    AND NOT d.deleted AND (of_documents IS NULL OR d.document_id = ANY(of_documents))
+                    AND (in_collection IS NULL OR d.collection = in_collection)
+                    AND (with_tags IS NULL OR d.tags @> with_tags)
+                    AND (of_media_types IS NULL OR d.media_type = ANY(of_media_types))
+                    AND (with_metadata IS NULL OR d.metadata @> with_metadata)
+              ))
+            LIMIT common
         ) c
-        WHERE visible
-        ORDER BY 3 DESC, 4 DESC
-        LIMIT %s',
-        CASE WHEN filters <> '' THEN 'JOIN documents d ON ' || is_visible || filters END, common, depth, is_visible, depth
+    ),
+    counted AS MATERIALIZED (
+        SELECT word, place, greatest(chunks, n) AS n
+        FROM unnest(words, counts) WITH ORDINALITY AS query (word, chunks, place)
+        LEFT JOIN (SELECT f.place, count(*) AS n FROM found f GROUP BY f.place) seen USING (place)
+    ),
+    -- Inverse document frequency, as in BM25; of words that are not counted yet, by what was found.
+    weighed AS MATERIALIZED (
+        SELECT word, place, ln(1 + (greatest(total, n) - n + 0.5) / (n + 0.5))::float8 AS weight FROM counted
+    ),
+    best AS (
+        SELECT f.document_id, f.revision, f.ordinal
+        FROM found f LEFT JOIN weighed w USING (place)
+        GROUP BY f.document_id, f.revision, f.ordinal
+        ORDER BY sum(w.weight) DESC, f.document_id, f.ordinal
+        LIMIT depth
     )
-    USING of_tenant, sought, words, counts, coalesce(total, 0), of_documents, in_collection, with_tags, of_media_types,
-          with_metadata;
+    SELECT b.document_id, b.ordinal, (SELECT sum(w.weight) FROM weighed w WHERE c.text_vector @@ w.word) AS score,
+           ts_rank(c.text_vector, (SELECT string_agg(w.word::text, ' | ')::tsquery FROM weighed w), 1)::float8 AS density
+    FROM best b
+    CROSS JOIN LATERAL (
+        -- Joined with nothing it is read once, and not once for each word.
+        SELECT v.text_vector || '' AS text_vector
+        FROM document_chunks v
+        WHERE v.tenant_id = of_tenant AND v.document_id = b.document_id AND v.revision = b.revision
+          AND v.ordinal = b.ordinal
+        OFFSET 0
+    ) c
+    WHERE EXISTS (
+        SELECT FROM documents d
+        WHERE d.tenant_id = of_tenant AND d.document_id = b.document_id AND d.revision = b.revision AND NOT d.deleted
+    )
+    ORDER BY score DESC, density DESC
+    LIMIT depth;
 END
 $$;

@@ -1,23 +1,18 @@
--- name: clear_batch!
--- Remove what an earlier, interrupted run of the pipeline stored in the place of a batch.
-DELETE FROM document_chunks
-WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision
-  AND ordinal BETWEEN :first_ordinal AND :last_ordinal;
-
--- name: trim!
--- Remove what an earlier run that made more chunks left behind the last one.
-DELETE FROM document_chunks
-WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision AND ordinal >= :chunk_total;
-
--- name: count_chunks$
--- How many chunks of a revision are stored.
-SELECT count(*) FROM document_chunks
-WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision;
+-- name: take_batches
+-- Make room for batches of chunks, and say what is to be done with each.
+SELECT tenant_id, document_id,
+       take_batch(tenant_id, document_id, revision, run, text_key, first_ordinal, last_ordinal) AS verdict
+FROM (
+    SELECT * FROM unnest(
+        :tenant_ids::text[], :document_ids::text[], :revisions::bigint[], :runs::integer[], :text_keys::text[],
+        :first_ordinals::integer[], :last_ordinals::integer[]
+    ) AS b (tenant_id, document_id, revision, run, text_key, first_ordinal, last_ordinal)
+    ORDER BY tenant_id, document_id
+) batches;
 
 -- name: delete_revisions!
 -- Remove the chunks of a range of revisions.
-DELETE FROM document_chunks
-WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision BETWEEN :lowest AND :highest;
+SELECT delete_chunks(:tenant_id, :document_id, :lowest, :highest);
 
 -- name: list_chunks
 -- A page of the visible chunks of a document, in order.

@@ -10,14 +10,6 @@ VALUES (
 )
 ON CONFLICT DO NOTHING;
 
--- name: supersede!
--- Close the letters of a document up to a revision: a newer one, or a deletion, has taken its place.
-UPDATE dead_letters
-SET state = 'superseded', history = history || jsonb_build_array(
-    jsonb_build_object('at', now(), 'action', 'superseded', 'position', :revision::bigint)
-)
-WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision <= :revision AND state = 'open';
-
 -- name: unpublished
 -- Letters that the topic does not have yet, oldest first; nobody else takes them meanwhile.
 SELECT tenant_id, letter_id, stage, error_type, error_message, attempt, topic, partition, position, key, value,

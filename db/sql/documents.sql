@@ -1,17 +1,10 @@
--- name: apply_event^
--- Lock a document's row until the transaction ends, created (invisible) if it is new, and note that an event of it is
--- applied; nothing comes back if that event, or a later one of the document, was applied before.
+-- name: apply_events
+-- Lock documents' rows until the transaction ends, created (invisible) if they are new, and note that an event of each is
+-- applied; those come back of which neither that event nor a later one was applied before.
 INSERT INTO documents AS d (tenant_id, document_id, applied)
-VALUES (:tenant_id, :document_id, :position)
+SELECT * FROM unnest(:tenant_ids::text[], :document_ids::text[], :positions::bigint[]) ORDER BY 1, 2
 ON CONFLICT (tenant_id, document_id) DO UPDATE SET applied = excluded.applied WHERE d.applied < excluded.applied
-RETURNING revision, deleted, cancelled, blob_key, text_key;
-
--- name: lock_document$
--- Lock a document's row until the transaction ends, created (invisible) if it is new.
-INSERT INTO documents AS d (tenant_id, document_id)
-VALUES (:tenant_id, :document_id)
-ON CONFLICT (tenant_id, document_id) DO UPDATE SET applied = d.applied
-RETURNING revision;
+RETURNING tenant_id, document_id, revision;
 
 -- name: settle!
 -- Note that everything asked for a document up to a place in documents.submitted has its outcome.
@@ -31,15 +24,20 @@ WHERE tenant_id = :tenant_id AND document_id = ANY(:document_ids::text[])
 ORDER BY document_id
 FOR SHARE;
 
--- name: publish_revision!
--- Make a revision the visible one, and add its vectors to those that are searched.
-UPDATE documents
-SET revision = :revision, deleted = false, media_type = :media_type, filename = :filename, title = :title,
-    collection = :collection, tags = :tags, metadata = :metadata, blob_key = :blob_key, text_key = :text_key,
-    size_bytes = :size_bytes, text_chars = :text_chars, page_count = :page_count, chunk_count = :chunk_count,
-    indexed_at = now()
-WHERE tenant_id = :tenant_id AND document_id = :document_id
-RETURNING add_vectors(tenant_id, document_id, revision);
+-- name: publish_revisions
+-- Make revisions whose chunks are stored the visible ones; what comes back says how many are.
+SELECT r.tenant_id, r.document_id, p.stored, p.leaves_blobs
+FROM (
+    SELECT * FROM jsonb_to_recordset(:revisions) AS r (
+        tenant_id text, document_id text, revision bigint, chunk_total integer, document jsonb
+    )
+    ORDER BY tenant_id, document_id
+) r
+CROSS JOIN LATERAL publish_revision(r.tenant_id, r.document_id, r.revision, r.chunk_total, r.document) p;
+
+-- name: replace_older!
+-- A revision takes the place of all before it.
+SELECT replace_older(:tenant_id, :document_id, :revision, '{}');
 
 -- name: bury_document!
 -- Leave a tombstone: the document is gone for readers, and nothing older than this revision comes back.

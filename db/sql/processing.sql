@@ -1,23 +1,29 @@
--- name: report_state$
--- Move a revision forward; answers true if it moved. A report that comes late or again changes nothing: its state does
--- not follow the stored one, or a newer revision is the visible one and reports before it are forgotten.
+-- name: report_states
+-- Move revisions forward, each given once; those that moved come back. A report that comes late or again changes nothing:
+-- its state does not follow the stored one (`earlier` has those that it may follow), or a newer revision is the visible
+-- one and reports before it are forgotten.
 INSERT INTO document_processing AS p (
     tenant_id, document_id, revision, state, chunks_total, chunks_done, attempt, error, filename, title, media_type,
     updated_at
 )
-SELECT :tenant_id, :document_id, :revision, :state, :chunks_total, :chunks_done, :attempt, :error, :filename, :title,
-       :media_type, now()
+SELECT s.*, now()
+FROM jsonb_to_recordset(:statuses) AS s (
+    tenant_id text, document_id text, revision bigint, state text, chunks_total integer, chunks_done integer,
+    attempt integer, error jsonb, filename text, title text, media_type text
+)
 WHERE NOT EXISTS (
     SELECT FROM documents d
-    WHERE d.tenant_id = :tenant_id AND d.document_id = :document_id AND d.revision > :revision
+    WHERE d.tenant_id = s.tenant_id AND d.document_id = s.document_id AND d.revision > s.revision
 )
+ORDER BY s.tenant_id, s.document_id, s.revision
 ON CONFLICT (tenant_id, document_id, revision) DO UPDATE
 SET state = excluded.state, chunks_total = coalesce(excluded.chunks_total, p.chunks_total),
     chunks_done = greatest(p.chunks_done, excluded.chunks_done), attempt = excluded.attempt, error = excluded.error,
     filename = coalesce(excluded.filename, p.filename), title = coalesce(excluded.title, p.title),
     media_type = coalesce(excluded.media_type, p.media_type), updated_at = excluded.updated_at
-WHERE p.state = ANY(:earlier::text[]) OR (p.state = :state AND p.chunks_done < excluded.chunks_done)
-RETURNING true;
+WHERE jsonb_exists(:earlier::jsonb -> excluded.state, p.state)
+   OR (p.state = excluded.state AND p.chunks_done < excluded.chunks_done)
+RETURNING tenant_id, document_id, revision;
 
 -- name: keep_submission!
 -- Note what was submitted, with where its content lies if that was known once; nothing of what is forgotten already.
@@ -39,34 +45,22 @@ WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revi
 UPDATE document_processing SET attempt = :attempt, updated_at = now()
 WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision AND state = ANY(:unfinished::text[]);
 
--- name: next_run$
--- The number of a run of the parse stage that begins now; nothing comes back if the revision is forgotten.
-UPDATE document_processing SET runs = runs + 1
-WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision
-RETURNING runs;
+-- name: begin_runs
+-- Runs of the parse stage begin.
+SELECT r.tenant_id, r.document_id, r.revision, b.run, b.state, b.wanted, b.begun
+FROM (
+    SELECT * FROM jsonb_to_recordset(:runs) AS r (
+        tenant_id text, document_id text, revision bigint, submission jsonb, original text
+    )
+    ORDER BY tenant_id, document_id, revision
+) r
+CROSS JOIN LATERAL begin_run(r.tenant_id, r.document_id, r.revision, r.submission, r.original) b;
 
--- name: store_run$
--- Note the run of the parse stage whose chunks are stored from now on, and answer which text the one before had made.
-WITH before AS (
-    SELECT text_key FROM document_processing
-    WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision
-)
-INSERT INTO document_processing (tenant_id, document_id, revision, state, run, text_key)
-VALUES (:tenant_id, :document_id, :revision, 'embedding', :run, :text_key)
-ON CONFLICT (tenant_id, document_id, revision) DO UPDATE SET run = excluded.run, text_key = excluded.text_key
-RETURNING (SELECT text_key FROM before);
-
--- name: is_wanted$
--- Whether anything may still come of a revision: it is newer than the visible one, and neither cancelled nor ended.
-SELECT NOT EXISTS (
-    SELECT FROM documents
-    WHERE tenant_id = :tenant_id AND document_id = :document_id
-      AND (revision >= :revision OR cancelled > :revision)
-) AND NOT EXISTS (
-    SELECT FROM document_processing
-    WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision
-      AND state <> ALL(:unfinished::text[])
-);
+-- name: wanted
+-- Of which of these revisions anything may still come.
+SELECT DISTINCT tenant_id, document_id, revision
+FROM unnest(:tenant_ids::text[], :document_ids::text[], :revisions::bigint[]) AS r (tenant_id, document_id, revision)
+WHERE is_wanted(tenant_id, document_id, revision);
 
 -- name: cancel_before
 -- End the unfinished revisions before a place in the log as cancelled, and give those that have ended so: also before,
@@ -100,13 +94,8 @@ SELECT state, chunks_total, chunks_done, attempt, error, filename, title, media_
 FROM document_processing
 WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision;
 
--- name: get_run^
--- What is known of one revision beside its state.
-SELECT state, submission, run, received_at
+-- name: get_submission^
+-- What was submitted, and when.
+SELECT submission, received_at
 FROM document_processing
 WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revision;
-
--- name: forget_older!
--- Drop the reports on revisions that a newer one has replaced.
-DELETE FROM document_processing
-WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision < :revision;

@@ -77,7 +77,7 @@ async def discard(state: State, tenant_id: str, letter_id: str) -> Discarded:
             )
     if row["document_id"]:
         try:
-            await blob_uses.sweep(state.pool, state.blobs, tenant_id, row["document_id"])
+            await blob_uses.sweep(state.pool, state.blobs, [(tenant_id, row["document_id"])])
         except BlobsUnavailable as error:
             log.warning("blobs not deleted yet", document_id=row["document_id"], error=str(error))
     return Discarded(letter_id=letter_id)

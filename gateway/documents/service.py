@@ -186,7 +186,7 @@ async def report_received(
         **known_of_it,
     )
     try:
-        await processing.report(state.pool, status)
+        await processing.report(state.pool, [status])
     except (OSError, *OUTAGES, DatabaseBusy, asyncpg.PostgresError) as error:
         # The log has the document, and that is what was promised.
         log.warning("status not stored", document_id=status.document_id, error=repr(error))

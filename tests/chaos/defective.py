@@ -7,17 +7,20 @@ import asyncio
 import itertools
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from db import chunks, dead_letters, documents, positions, processing
-from db.pool import Connection, Pool
+import psycopg
+
+from db import dead_letters, documents, positions, queries
+from db import search as ranking
+from db.pool import Connection, DatabaseSettings, Pool
 from gateway import search as searching
 from gateway.state import State
 from millrace.cli import main
-from schemas.events import Failure
+from schemas.events import DocumentChunked, Failure
 from schemas.position import position_of
 from schemas.topics import SUBMITTED, Topic
 from streams.index import IndexStage
@@ -73,34 +76,38 @@ def no_fencing() -> None:
     late_writes()
     apply = documents.apply
 
-    async def always(connection: Connection, tenant_id: str, document_id: str, position: int) -> Any:
-        await connection.execute(
-            "UPDATE documents SET applied = 0 WHERE tenant_id = $1 AND document_id = $2", tenant_id, document_id
-        )
-        return await apply(connection, tenant_id, document_id, position)
-
-    async def wanted(*_: Any) -> bool:
-        return True
+    async def always(connection: Connection, positions: Mapping[documents.DocumentKey, int]) -> Any:
+        for key in sorted(positions):
+            await connection.execute("UPDATE documents SET applied = 0 WHERE (tenant_id, document_id) = ($1, $2)", *key)
+        return await apply(connection, positions)
 
     documents.apply = always
-    processing.is_wanted = wanted  # type: ignore[assignment]
+    _redefine("is_wanted", "of_tenant text, of_document text, of_revision bigint", "boolean", "RETURN true;")
 
 
 def letters_of_the_living() -> None:
     """A revision that becomes visible gets a letter as well."""
     publish = documents.publish
 
-    async def publish_and_bury(
-        connection: Connection, tenant_id: str, document_id: str, revision: int, **o: Any
-    ) -> None:
-        await publish(connection, tenant_id, document_id, revision, **o)
+    async def publish_and_bury(connection: Connection, last: Sequence[DocumentChunked]) -> Any:
+        published = await publish(connection, last)
         failure = Failure(type="broken", message="It is not.", stage="index")
-        at = datetime.now(UTC)
-        place = document_id, revision
-        letter = dead_letters.Letter(
-            tenant_id, SUBMITTED.name, 0, revision, f"{tenant_id}/{document_id}".encode(), b"", (), at, failure, *place
-        )
-        await dead_letters.add(connection, letter)
+        for batch in last:
+            place = batch.document_id, batch.revision
+            letter = dead_letters.Letter(
+                batch.tenant_id,
+                SUBMITTED.name,
+                0,
+                batch.revision,
+                batch.key(),
+                b"",
+                (),
+                datetime.now(UTC),
+                failure,
+                *place,
+            )
+            await dead_letters.add(connection, letter)
+        return published
 
     documents.publish = publish_and_bury
 
@@ -108,10 +115,7 @@ def letters_of_the_living() -> None:
 def rows_left_behind() -> None:
     """What a newer revision or a deletion replaces stays in the tables."""
 
-    async def leave(*_: Any, **__: Any) -> None:
-        return
-
-    chunks.delete_revisions = leave
+    _redefine("delete_chunks", "of_tenant text, of_document text, lowest bigint, highest bigint", "void", "")
 
 
 def impatient_reads() -> None:
@@ -147,15 +151,32 @@ def search_over_all_revisions() -> None:
         "(SELECT c.*, d.media_type, d.filename, d.title, d.collection, d.tags, d.metadata FROM documents d "
         "JOIN document_chunks c USING (tenant_id, document_id) WHERE NOT d.deleted) every"
     )
+    matches = (
+        "(SELECT document_id, ordinal, 1 AS score, 1 AS density FROM document_chunks "
+        "WHERE tenant_id = :tenant_id AND text_vector @@ plainto_tsquery('english', :text)) matches"
+    )
     read = Path.read_text
 
     def read_text(self: Path, *arguments: Any, **options: Any) -> str:
         text = read(self, *arguments, **options)
         if self.name != "search.sql":
             return text
-        return re.sub(r"\bvisible_chunks( c)?\b", lambda use: every.removesuffix("every") + (use[1] or "every"), text)
+        text = re.sub(r"\bvisible_chunks( c)?\b", lambda use: every.removesuffix("every") + (use[1] or "every"), text)
+        return re.sub(r"\bmatching\([^)]*\)", matches, text)
 
     Path.read_text = read_text  # type: ignore[method-assign]
+    queries.load.cache_clear()
+    ranking._queries = queries.load("search")
+
+
+def _redefine(name: str, arguments: str, result: str, body: str) -> None:
+    """Put another body into one of the database's functions; each of several processes does the same, in turn."""
+    with psycopg.connect(DatabaseSettings().url.get_secret_value()) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext('defective'))")
+        connection.execute(
+            f"CREATE OR REPLACE FUNCTION {name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS "
+            f"$$ BEGIN {body} END $$"
+        )
 
 
 if __name__ == "__main__":

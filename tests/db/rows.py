@@ -92,12 +92,10 @@ async def publish_in(
 ) -> None:
     """The same in a transaction that is under way."""
     made = batch(tenant_id, document_id, revision, texts, **attributes)
-    await documents.apply(connection, tenant_id, document_id, revision)
-    await chunks.store(connection, made, np.stack(vectors or [vector(1)] * len(texts)))
-    await documents.publish(
-        connection, tenant_id, document_id, revision, document=made.document, chunk_count=len(texts)
-    )
-    await chunks.delete_revisions(connection, tenant_id, document_id, lowest=0, highest=revision - 1)
+    await documents.apply(connection, {(tenant_id, document_id): revision})
+    await chunks.take(connection, [made])
+    await chunks.store(connection, [(made, np.stack(vectors or [vector(1)] * len(texts)))])
+    await documents.publish(connection, [made])
 
 
 def status(tenant_id: str, document_id: str, revision: int, state: State, **values: Any) -> DocumentStatus:

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from db import blob_uses, dead_letters, documents, generations, succession
+from db.blob_uses import Use
 from db.blobs import Blobs, BlobSettings
 from db.dead_letters import Letter, LetterState
 from db.errors import BlobMissing, GenerationBehind, GenerationMissing
@@ -205,10 +206,10 @@ async def test_one_that_is_dropped_takes_its_blobs_along_and_no_others(opened: O
     other = await opened(number)
     blobs = Blobs(BlobSettings(url=str(tmp_path)))
     for use, key in ((pool, "t/texts/live"), (pool, "t/originals/live"), (other, "t/texts/other")):
-        await blob_uses.begin(use, TENANT, "d", 5, key, derived="texts" in key)
+        await blob_uses.begin(use, [Use(TENANT, "d", 5, key, derived="texts" in key)])
         await blobs.put(key, b"x")
-    await blob_uses.begin(other, TENANT, "d", 5, "t/originals/live", derived=False)
-    await blob_uses.begin(other, TENANT, "d", 4, "t/originals/older", derived=False)
+    originals = [(5, "t/originals/live"), (4, "t/originals/older")]
+    await blob_uses.begin(other, [Use(TENANT, "d", revision, key, derived=False) for revision, key in originals])
     await blobs.put("t/originals/older", b"x")
     await settle(pool, "d", 5)
     await generations.abandon(pool, number)

@@ -31,7 +31,7 @@ async def settled(pool: Pool, tenant: str, position: int, document_id: str = "d"
 
 async def settle(pool: Pool, tenant: str, position: int, document_id: str = "d") -> None:
     async with pool.acquire() as connection, connection.transaction():
-        await documents.apply(connection, tenant, document_id, position)
+        await documents.apply(connection, {(tenant, document_id): position})
         await documents.settle(connection, tenant, document_id, position)
 
 
@@ -51,7 +51,7 @@ async def test_a_tombstone_stays_settled(pool: Pool, tenant: str) -> None:
 
 async def test_an_event_that_is_no_outcome_settles_nothing(pool: Pool, tenant: str) -> None:
     async with pool.acquire() as connection, connection.transaction():
-        await documents.apply(connection, tenant, "d", 7)
+        await documents.apply(connection, {(tenant, "d"): 7})
     assert not await settled(pool, tenant, 1)
 
 
@@ -59,10 +59,10 @@ async def test_a_write_is_known_from_its_first_report_on(pool: Pool, tenant: str
     place = Position(0, 6, "d")
     for told in (None, 5):
         if told:
-            await processing.report(pool, status(tenant, "d", told, State.INDEXED))
+            await processing.report(pool, [status(tenant, "d", told, State.INDEXED)])
         with pytest.raises(PositionNotReached):
             await positions.wait_until_known(pool, tenant, place, 0)
-    await processing.report(pool, status(tenant, "d", 6, State.RECEIVED))
+    await processing.report(pool, [status(tenant, "d", 6, State.RECEIVED)])
     await positions.wait_until_known(pool, tenant, place, 0)
     # A cancellation becomes no revision; what is known of it is that it is done.
     await settle(pool, tenant, 6, "other")

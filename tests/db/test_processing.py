@@ -23,7 +23,7 @@ async def test_the_furthest_report_of_the_newest_revision_stays(
     for revision, state, done in given_reports:
         before = reached.get(revision)
         further = before is None or reaches(before[0], state) or (state is before[0] and before[1] < done)
-        moved = await processing.report(pool, status(tenant, "d", revision, state, chunks_done=done))
+        [moved] = await processing.report(pool, [status(tenant, "d", revision, state, chunks_done=done)])
         assert moved == further
         if further:
             reached[revision] = state, max(done, before[1] if before else 0)
@@ -38,11 +38,10 @@ async def test_what_is_known_stays_known(pool: Pool, tenant: str) -> None:
     failure = Failure(type="parser-crashed", message="It died.", stage="parse", attempt=2)
     failed = status(tenant, "d", 1, State.FAILED, attempt=2, error=failure)
     for each in (first, failed):
-        assert await processing.report(pool, each)
+        assert await processing.report(pool, [each]) == [True]
     async with pool.acquire() as connection:
         stored = await processing.get(connection, failed)
-        assert not await processing.is_wanted(connection, tenant, "d", 1)
-        assert await processing.is_wanted(connection, tenant, "d", 2)
+    assert await processing.wanted(pool, [(tenant, "d", 1), (tenant, "d", 2)]) == {(tenant, "d", 2)}
     assert stored is not None
     assert stored.model_dump(exclude={"at"}) == {
         **failed.model_dump(exclude={"at"}),
@@ -54,9 +53,9 @@ async def test_what_is_known_stays_known(pool: Pool, tenant: str) -> None:
 
 
 async def test_older_revisions_are_forgotten_and_newer_ones_are_not(pool: Pool, tenant: str) -> None:
-    for revision in (1, 2, 3):
-        await processing.report(pool, status(tenant, "d", revision, State.INDEXED))
+    reports = [status(tenant, "d", revision, State.INDEXED) for revision in (3, 1, 2)]
+    assert await processing.report(pool, reports) == [True] * 3
     async with pool.acquire() as connection:
-        await processing.forget_older(connection, tenant, "d", 2)
+        await documents.replace_older(connection, tenant, "d", 2)
         known = [await processing.get(connection, status(tenant, "d", each, State.INDEXED)) for each in (1, 2, 3)]
     assert [each is not None for each in known] == [False, True, True]

@@ -122,9 +122,9 @@ async def test_a_hit_tells_where_in_it_other_pages_begin(pool: Pool, tenant: str
     places = (Place(start=8, page=2, heading_path=("Pumps", "Small")), Place(start=10))
     across = made.model_copy(update={"chunks": (made.chunks[0].model_copy(update={"page": 1, "places": places}),)})
     async with pool.acquire() as connection:
-        await documents.apply(connection, tenant, "d", 1)
-        await chunks.store(connection, across, np.stack([vector(1)]))
-        await documents.publish(connection, tenant, "d", 1, document=made.document, chunk_count=1)
+        await documents.apply(connection, {(tenant, "d"): 1})
+        await chunks.store(connection, [(across, np.stack([vector(1)]))])
+        await documents.publish(connection, [made])
     [row] = await find(pool, tenant, "pump")
     assert row["page"] == 1
     assert tuple(map(Place.model_validate, row["places"])) == places
@@ -136,9 +136,9 @@ async def test_words_of_the_headings_are_found(pool: Pool, tenant: str) -> None:
         update={"chunks": (made.chunks[0].model_copy(update={"heading_path": ("Winter", "Defrosting")}),)}
     )
     async with pool.acquire() as connection:
-        await documents.apply(connection, tenant, "d", 1)
-        await chunks.store(connection, with_heading, np.stack([vector(1)]))
-        await documents.publish(connection, tenant, "d", 1, document=made.document, chunk_count=1)
+        await documents.apply(connection, {(tenant, "d"): 1})
+        await chunks.store(connection, [(with_heading, np.stack([vector(1)]))])
+        await documents.publish(connection, [made])
     assert places(await find(pool, tenant, "how to defrost", mode=Mode.TEXT)) == ["d0"]
 
 
@@ -171,7 +171,9 @@ async def test_a_long_document_does_not_crowd_the_others_out(pool: Pool, tenant:
 async def test_only_the_visible_revision_is_seen(pool: Pool, tenant: str) -> None:
     await publish(pool, tenant, "d", 1, ["An old mill."])
     async with pool.acquire() as connection:
-        await chunks.store(connection, batch(tenant, "d", 2, ["A new mill."], total=2), np.stack([vector(1)]))
+        part = batch(tenant, "d", 2, ["A new mill."], total=2)
+        await chunks.take(connection, [part])
+        await chunks.store(connection, [(part, np.stack([vector(1)]))])
     for mode in Mode:
         assert [row["text"] for row in await find(pool, tenant, "mill", mode=mode)] == ["An old mill."]
     await publish(pool, tenant, "d", 2, ["A new mill."])

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import tokens
 from engine.chunk import ChunkSettings, chunk
 from engine.document import Heading, Page, ParsedDocument
 from engine.plain import markdown_headings
-from engine.tokens import count_tokens, load_tokenizer
+from engine.tokens import CountedText, count_tokens, load_tokenizer
 from schemas.events import Chunk
 
 SMALL = ChunkSettings(tokens_max=32, overlap_tokens=8)
@@ -161,11 +162,6 @@ def test_long_headings_are_cut_in_the_path() -> None:
     assert len(only.heading_path[0]) == 200
 
 
-def test_another_count_may_be_given() -> None:
-    chunks = list(chunk(ParsedDocument("word " * 1_000), ChunkSettings(tokens_max=100, overlap_tokens=0), count=len))
-    assert all(len(one.text) <= 100 and one.token_count == len(one.text) for one in chunks)
-
-
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_tokens_are_counted_as_the_tokenizer_makes_them(text: str) -> None:
@@ -173,6 +169,19 @@ def test_tokens_are_counted_as_the_tokenizer_makes_them(text: str) -> None:
 
 
 TOKENIZER = load_tokenizer()
+
+
+@given(TEXTS, st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 3_000)), max_size=20), st.integers(1, 400))
+@settings(max_examples=200, deadline=None)
+def test_a_stretch_has_as_many_tokens_as_its_text_alone(
+    text: str, stretches: list[tuple[int, int]], window_chars: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokens, "WINDOW_CHARS", window_chars)
+        counted = CountedText(text)
+        for one, other in stretches:
+            start, end = sorted((min(one, len(text)), min(other, len(text))))
+            assert counted.count(start, end) == count_tokens(text[start:end])
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,21 @@
 import asyncio
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import wordllama
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
 
-from engine.embed import Embedder, EmbedderSettings
+from engine import tokens
+from engine.embed import Embedder, EmbedderSettings, Vectors, unit
 from engine.embed_wordllama import WordLlamaEmbedder
 from engine.embedders import create_embedder
+from engine.tokens import load_tokenizer, wordllama_folder
 
 TEXTS = [
     "The valve opens at five bar.",
@@ -40,6 +46,41 @@ async def test_vectors_are_those_of_wordllama(embedder: Embedder) -> None:
     original = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
     texts = [text for text in TEXTS if text]
     assert np.allclose(await embedder.embed(texts), original.embed(texts, norm=True), atol=1e-3)
+
+
+PIECES = st.one_of(
+    st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20),
+    st.sampled_from(["the", "valve", "Größe", "don't", "x2", "\u65e5\u672c\u8a9e", "\U0001f600", "e\u0301", "a_" * 70]),
+    st.sampled_from(["<s>", "</s>", "<unk>", "<0x0A>", "<s", "\0"]),
+    st.sampled_from([" ", "\u2581", "\n"]),
+    st.sampled_from([" ", "  ", " " * 17, "\n", "\n\n", "\r\n", "\t", "\v", "\x85", "\xa0", "\u2028", "\u3000"]),
+)
+
+
+@pytest.fixture(scope="module")
+def expected() -> Callable[[str], Vectors]:
+    tokenizer = load_tokenizer()
+    with safe_open(wordllama_folder() / "weights" / "l2_supercat_256.safetensors", framework="np") as file:
+        weights = file.get_tensor("embedding.weight")
+
+    def mean(text: str) -> Vectors:
+        ids = tokenizer.encode(text or " ", add_special_tokens=False).ids
+        return unit(weights[ids].mean(axis=0, dtype=np.float32, keepdims=True))
+
+    return mean
+
+
+@given(st.lists(st.lists(PIECES, max_size=12).map("".join), max_size=8), st.integers(1, 20))
+@example(["\u2581 ", "x\u2581 \n"], 1)
+@settings(max_examples=400, deadline=None)
+def test_a_vector_is_exactly_the_mean_of_what_the_tokenizer_makes(
+    embedder: Embedder, expected: Callable[[str], Vectors], texts: list[str], words_cached_max: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokens, "WORDS_CACHED_MAX", words_cached_max)
+        vectors = asyncio.run(embedder.embed(texts))
+    for text, vector in zip(texts, vectors, strict=True):
+        assert (vector == expected(text)).all(), text
 
 
 async def test_a_text_has_the_same_vector_in_any_company(embedder: Embedder) -> None:
@@ -87,6 +128,23 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 80, "megabytes for the weights, the tokenizer and 3,000 texts"
+
+
+def test_words_that_never_come_again_take_bounded_memory() -> None:
+    script = """
+import asyncio, resource
+from engine.embed import EmbedderSettings
+from engine.embedders import create_embedder
+embedder = create_embedder(EmbedderSettings())
+asyncio.run(embedder.embed(["The wheel turns."]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for start in range(0, 200_000, 100):
+    asyncio.run(embedder.embed([" ".join(f"{n:064x}" for n in range(start, start + 100))]))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 60, "megabytes for 200,000 hashes of 64 characters"
 
 
 def test_wordllama_has_a_name_and_dimensions() -> None:

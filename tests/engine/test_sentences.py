@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.sentences import sentences, stems
-from engine.wrap import SOFT_BREAK, harden, soften
+from engine.wrap import SOFT_BREAK, soften
 
 
 def split(text: str) -> list[str]:
@@ -66,4 +66,4 @@ def test_prose_is_unwrapped_and_rows_and_lists_are_not() -> None:
 
 @given(st.text(alphabet="ab AB.,-|#\n ", max_size=300))
 def test_unwrapping_moves_nothing(text: str) -> None:
-    assert harden(soften(text)) == text
+    assert soften(text).replace(SOFT_BREAK, "\n") == text

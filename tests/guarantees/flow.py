@@ -130,7 +130,7 @@ class Flow:
         """What the gateway does after it has written: report that."""
         record = self.records("parse")[revision - 1]
         status = DocumentStatus(tenant_id=self.tenant, document_id=NAME, origin=record.origin, state=state)
-        await processing.report(self._pool, status)
+        await processing.report(self._pool, [status])
 
     async def foresee(self, revision: int) -> None:
         """Let the parse stage look at a record that waits."""

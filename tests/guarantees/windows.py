@@ -34,7 +34,7 @@ class Window:
 
 
 SEND = "aiokafka:AIOKafkaProducer.send"
-TELL = "streams.outbox:Outbox.publish_status"
+TELL = "streams.outbox:Outbox.tell"
 
 
 def before_sending(topic: Topic, kind: str = "") -> Place:
@@ -52,21 +52,11 @@ def before_telling(state: State, cause: Topic | None = None) -> Place:
     return Place(
         TELL,
         True,
-        lambda call: (
-            [status.state for status in call["statuses"]] == [state]
-            and (cause is None or call["cause"].topic == cause.name)
+        lambda call: any(
+            status.state is state and (cause is None or record.topic == cause.name)
+            for record, status in call["statuses"]
         ),
     )
-
-
-def after_storing(state: State) -> Place:
-    """When a state is stored."""
-    return Place("db.processing:report", False, lambda call: call["status"].state is state)
-
-
-def after_noting_use(*, derived: bool) -> Place:
-    """When it is noted that a blob is needed."""
-    return Place("db.blob_uses:begin", False, lambda call: call["derived"] is derived)
 
 
 def after_putting(folder: str) -> Place:
@@ -79,19 +69,20 @@ def after(target: str) -> Place:
     return Place(target, False)
 
 
-def _of_text(call: Call) -> bool:
-    return bool(call["derived"])
-
-
 def _kind(call: Call) -> str:
     return str(dict(call["headers"]).get("ce_type", b"").decode())
 
 
 WINDOWS = [
-    Window("W1", "parse", "`parsing` is stored, but not told", after_storing(State.PARSING)),
-    Window("W2", "parse", "the original is noted as needed, but not written", after_noting_use(derived=False)),
+    Window("W1", "parse", "`parsing` is stored, but not told", after("db.processing:begin_runs")),
+    Window(
+        "W2",
+        "parse",
+        "the original is noted as needed, but not written",
+        Place("db.blobs:Blobs.put", True, lambda call: "/originals/" in call["key"]),
+    ),
     Window("W3", "parse", "the original is written, but nothing made of it", after_putting("/originals/")),
-    Window("W4", "parse", "the text is noted as needed, but not written", after_noting_use(derived=True)),
+    Window("W4", "parse", "the text is noted as needed, but not written", after("db.blob_uses:begin")),
     Window("W5", "parse", "the text is written, but no chunk sent", after_putting("/texts/")),
     Window("W6", "parse", "one batch of chunks is sent, but not the others", after_sending(CHUNKED), "long"),
     Window(
@@ -126,13 +117,13 @@ WINDOWS = [
     Window("W15", "embed", "one batch is sent, but not the others", after_sending(EMBEDDED), "long"),
     Window("W16", "embed", "all batches are sent, but not acknowledged", after("streams.embed:EmbedStage.handle")),
     Window("W17", "index", "rows are stored, but not committed", after("db.chunks:store"), "edit"),
-    Window("W18", "index", "everything is written, but not committed", after("db.documents:settle"), "edit"),
+    Window("W18", "index", "everything is written, but not committed", after("db.documents:publish"), "edit"),
     Window("W19", "index", "a revision is committed, but not told", before_telling(State.INDEXED), "edit"),
     Window(
         "W20",
         "index",
         "a revision is told, but the blobs of the one before are not deleted",
-        Place("db.blob_uses:sweep", True, lambda call: call["document_id"] is not None),
+        Place("db.blob_uses:sweep", True, lambda call: call["of"] is not None),
         "edit",
     ),
     Window("W21", "index", "a blob is deleted, but not forgotten", after("db.blobs:Blobs.delete"), "edit"),
@@ -167,7 +158,7 @@ WINDOWS = [
     ),
 ]
 SLEEPS = [
-    Window("Z1", "parse", "before the text is noted as needed", Place("db.blob_uses:begin", True, _of_text)),
+    Window("Z1", "parse", "before the text is noted as needed", Place("db.blob_uses:begin", True)),
     Window("Z2", "index", "before an event is applied", Place("db.documents:apply", True)),
     Window("Z3", "answer", "before an answer is stored", Place("streams.answer:AnswerStage._store", True), "ask"),
 ]

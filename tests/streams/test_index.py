@@ -141,7 +141,7 @@ async def _has_failed(pool: Pool, tenant: str) -> bool:
 
 async def submit_by_hand(pool: Pool, tenant: str, revision: int) -> None:
     """What the parse stage leaves of a submission."""
-    await processing.report(pool, status(tenant, "d", revision, State.PARSING))
+    await processing.report(pool, [status(tenant, "d", revision, State.PARSING)])
     content = BlobContent(key=f"{tenant}/originals/d-{revision}", size_bytes=7)
     submission = DocumentSubmitted(tenant_id=tenant, document_id="d", media_type="text/plain", content=content)
     await processing.keep_submission(pool, revision, submission)

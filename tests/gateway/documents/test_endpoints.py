@@ -284,7 +284,7 @@ async def test_following_ends_also_where_an_event_was_lost(
     environment: dict[str, str], pool: Pool, tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.documents.events.REREAD_S", 0.1)
-    await processing.report(pool, status(tenant, "d", 1, State.PARSING))
+    await processing.report(pool, [status(tenant, "d", 1, State.PARSING)])
     async with inside(pool, tenant) as (http, state):  # whose hub hears nothing
         following = asyncio.create_task(events(http, "GET", "/v1/documents/d/events"))
 
@@ -292,7 +292,7 @@ async def test_following_ends_also_where_an_event_was_lost(
             return bool(state.hub._subscriptions)
 
         await eventually(subscribed)
-        await processing.report(pool, status(tenant, "d", 1, State.FAILED))
+        await processing.report(pool, [status(tenant, "d", 1, State.FAILED)])
         assert (await asyncio.wait_for(following, 10))[-1][1]["state"] == "failed"
 
 
@@ -314,7 +314,7 @@ async def test_content_that_was_replaced_meanwhile_is_the_newer_one(
     blobs = Racing(BlobSettings(url=str(tmp_path)))
     blobs.pool, blobs.tenant = pool, tenant
     await blobs.put(f"{tenant}/originals/d-2", b"New.")
-    await processing.report(pool, status(tenant, "d", 1, State.INDEXED))
+    await processing.report(pool, [status(tenant, "d", 1, State.INDEXED)])
     await publish(pool, tenant, "d", 1, ["Old."])
     async with inside(pool, tenant, blobs=blobs) as (http, _):
         assert (await http.get("/v1/documents/d/content")).text == "New."

@@ -1,0 +1,84 @@
+"""What the parse stage keeps in the object store: noted before it is written, and looked up again behind that."""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from db import blob_uses
+from db.blobs import Blobs
+from db.pool import Pool
+from schemas.errors import MillraceError
+from schemas.events import BlobContent, DocumentSubmitted
+from streams.together import Together
+
+
+class OtherContent(MillraceError):
+    """The content is not what was submitted."""
+
+    type = "other-content"
+
+
+class Contents:
+    """Originals and extracted texts. All methods raise `BlobsUnavailable`."""
+
+    def __init__(self, pool: Pool, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._begin_use = Together[blob_uses.Use, bool](lambda uses: blob_uses.begin(pool, uses))
+        self._is_needed = Together[tuple[str, str], bool](lambda keys: blob_uses.needed(pool, keys))
+        self._writing: set[asyncio.Task[bool]] = set()
+
+    async def keep(self, tenant_id: str, key: str, data: bytes) -> bool:
+        """Write a blob whose use has begun, and leave it if it is needed then; else false.
+
+        A worker that lost its partition is cut short here or anywhere, but not between writing and looking.
+        """
+        writing = asyncio.create_task(self._write(tenant_id, key, data))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        return await asyncio.shield(writing)
+
+    async def keep_text(self, tenant_id: str, document_id: str, revision: int, text: str) -> str | None:
+        """Keep an extracted text and return its key, which no other run has; None if it is not wanted any more."""
+        key = f"{tenant_id}/texts/{document_id}/{revision}-{uuid.uuid4().hex[:12]}"
+        if not await self._begin_use(blob_uses.Use(tenant_id, document_id, revision, key, derived=True)):
+            return None
+        return key if await self.keep(tenant_id, key, text.encode()) else None
+
+    @asynccontextmanager
+    async def file(self, content: BlobContent) -> AsyncIterator[Path]:
+        """A file with the content, while the context lasts. Raises `BlobMissing` and `OtherContent`."""
+        async with self._blobs.as_file(content.key) as path:
+            await asyncio.to_thread(_compare, path, content)
+            yield path
+
+    async def _write(self, tenant_id: str, key: str, data: bytes) -> bool:
+        await self._blobs.put(key, data)
+        if await self._is_needed((tenant_id, key)):
+            return True
+        # Whoever deleted it did so before it was there: this worker was away for long.
+        await self._blobs.delete([key])
+        return False
+
+
+def content_of(event: DocumentSubmitted, revision: int) -> tuple[BlobContent, bytes | None]:
+    """Where in the object store a submission's content is, and what has to be written there first, if anything."""
+    match event.content:
+        case BlobContent() as content:
+            return content, None
+        case text:
+            inline = text.text.encode()
+            key = f"{event.tenant_id}/originals/{event.document_id}/{revision}"
+            return BlobContent(key=key, size_bytes=len(inline)), inline
+
+
+def _compare(path: Path, content: BlobContent) -> None:
+    """Hold a file against what its submission says of it. Raises `OtherContent`."""
+    if (size_bytes := path.stat().st_size) != content.size_bytes:
+        raise OtherContent(f"{size_bytes} bytes, where {content.size_bytes} were submitted.")
+    if content.sha256 is not None:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != content.sha256:
+                raise OtherContent("Its SHA-256 is another one.")

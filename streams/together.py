@@ -1,0 +1,63 @@
+"""One effect for many: what is asked while an answer is on its way is asked together, next."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from streams.stage import ABOUT_THE_RECORD, OUTAGES
+
+Asked = TypeVar("Asked")
+Told = TypeVar("Told")
+
+PATIENCE_S = 0.05
+"""Several times what a statement takes. One that takes longer waits for somebody's lock, and holds up nobody else."""
+
+
+class Together(Generic[Asked, Told]):
+    """Gathers calls where there is load, and adds no wait where there is none.
+
+    ``ask`` answers in the order in which it is asked, all or nothing. What fails together is asked one by one, so that
+    nobody fails for another's sake; only an outage is everybody's.
+    """
+
+    def __init__(self, ask: Callable[[Sequence[Asked]], Awaitable[Sequence[Told]]]) -> None:
+        self._ask = ask
+        self._waiting: deque[tuple[Asked, asyncio.Future[Told]]] = deque()
+        self._sender: asyncio.Task[None] | None = None
+        self._asking: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, asked: Asked) -> Told:
+        """The answer, once it is there. Raises what asking raises."""
+        answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asked, answer))
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send())
+        return await answer
+
+    async def _send(self) -> None:
+        while self._waiting:
+            together = [(asked, answer) for asked, answer in self._waiting if not answer.done()]
+            self._waiting.clear()
+            asking = asyncio.create_task(self._answer(together))
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
+            await asyncio.wait([asking], timeout=PATIENCE_S)
+
+    async def _answer(self, together: Sequence[tuple[Asked, asyncio.Future[Told]]]) -> None:
+        if not together:
+            return
+        try:
+            told = await self._ask([asked for asked, _ in together])
+        except Exception as error:
+            is_everybodys = isinstance(error, OUTAGES) and not isinstance(error, ABOUT_THE_RECORD)
+            if len(together) > 1 and not is_everybodys:
+                await asyncio.gather(*(self._answer([each]) for each in together))
+                return
+            for _, answer in together:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        for (_, answer), each_told in zip(together, told, strict=True):
+            if not answer.done():
+                answer.set_result(each_told)
