@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +14,46 @@ from psycopg import sql
 
 from benchmarks.results import say
 from benchmarks.search import COLLECTION
-from benchmarks.usage import cpu_s
-from millrace.local.postgres import LocalPostgres
+from benchmarks.system import Servers, answers
+from benchmarks.usage import cpu_between, cpu_by_part
+from millrace.local.ports import HOST, free_port
+from millrace.local.process import Child
 
-PEERS = ("langchain", "llamaindex", "cocoindex", "haystack")
+PEERS = ("langchain", "llamaindex", "cocoindex", "haystack", "pgai", "pathway")
+OVER_HTTP = ("pgai",)
+"""Those that take no embedder in process."""
 SCRIPTS = Path(__file__).parent / "peers"
 CLIENTS = (1, 8)
 SECONDS = 8
 TIMEOUT_S = 3_000
+ENDPOINT_DEADLINE_S = 60
 
 
 class PeerFailed(Exception):
     """A peer's script ended with an error."""
 
 
-def measure(peer: str, environments: Path, postgres: LocalPostgres, corpus: Path) -> dict[str, Any]:
+def measure(peer: str, environments: Path, started: Servers, corpus: Path) -> dict[str, Any]:
     """Its ingest into an empty database, then its searches. Raises `PeerFailed`."""
     python = environment(peer, environments / peer)
-    with database(postgres.dsn, peer) as dsn:
-        server = psutil.Process(postgres.pid)
-        before = cpu_s(server)
-        figures = _run(python, peer, "ingest", "--corpus", str(corpus), "--dsn", dsn)
-        figures["postgres_cpu_s"] = round(cpu_s(server) - before, 3)
+    parts = {"postgres": psutil.Process(started.postgres.pid)}
+    with ExitStack() as stack:
+        dsn = stack.enter_context(database(started.postgres.dsn, peer))
+        asked = ["--corpus", str(corpus), "--dsn", dsn]
+        if peer in OVER_HTTP:
+            url, parts["endpoint"] = stack.enter_context(endpoint(started.home.logs))
+            asked += ["--embedder", url]
+        before = cpu_by_part(parts)
+        figures = _run(python, peer, "ingest", *asked)
+        used = cpu_between(before, cpu_by_part(parts))
+        figures |= {f"{part}_cpu_s": seconds for part, seconds in used.items()}
         for unit in ("chunks", "characters"):
             for moment in ("searchable", "indexed"):
                 figures[f"{unit}_per_s_{moment}"] = round(figures[unit] / figures[f"{moment}_s"], 1)
-        asked = ["search", "--corpus", str(corpus), "--dsn", dsn, "--seconds", str(SECONDS)]
+        asked += ["--seconds", str(SECONDS)]
         for clients in CLIENTS:
-            figures[f"clients: {clients}"] = _answered(_run(python, peer, *asked, "--clients", str(clients)))
-        filtered = _run(python, peer, *asked, "--clients", "1", "--filter", COLLECTION)
+            figures[f"clients: {clients}"] = _answered(_run(python, peer, "search", *asked, "--clients", str(clients)))
+        filtered = _run(python, peer, "search", *asked, "--clients", "1", "--filter", COLLECTION)
         figures["filtered, clients: 1"] = _answered(filtered)
     return figures
 
@@ -71,6 +82,19 @@ def database(dsn: str, name: str) -> Iterator[str]:
     yield dsn.rpartition("/")[0] + f"/{name}"
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def endpoint(logs: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """`benchmarks.endpoint`; its base URL and its process."""
+    port = free_port()
+    url = f"http://{HOST}:{port}/v1"
+    child = Child("endpoint", [sys.executable, "-m", "benchmarks.endpoint", "--port", str(port)], logs=logs)
+    try:
+        child.wait_until(lambda: answers(f"{url}/models"), deadline_s=ENDPOINT_DEADLINE_S)
+        yield url, psutil.Process(child.pid)
+    finally:
+        child.terminate(deadline_s=ENDPOINT_DEADLINE_S)
 
 
 def _run(python: Path, peer: str, *arguments: str) -> dict[str, Any]:

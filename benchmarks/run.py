@@ -77,7 +77,7 @@ def measure_peers(run: Run) -> None:
         for peer in beside.PEERS:
             say(f"{peer} with {run.size}")
             try:
-                figures = beside.measure(peer, run.data / "peers", started.postgres, run.corpus)
+                figures = beside.measure(peer, run.data / "peers", started, run.corpus)
             except (beside.PeerFailed, OSError, subprocess.SubprocessError) as error:
                 say(str(error))
                 continue

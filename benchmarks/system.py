@@ -109,8 +109,8 @@ def millrace(
         for name in urls:
             command = [sys.executable, "-m", *program, name]
             children[name] = Child(name, command, logs=started.home.logs, env=environment)
-        children["gateway"].wait_until(lambda: _answers(f"{urls['gateway']}/readyz"), deadline_s=READY_DEADLINE_S)
-        children["worker"].wait_until(lambda: _answers(f"{urls['worker']}/healthz"), deadline_s=READY_DEADLINE_S)
+        children["gateway"].wait_until(lambda: answers(f"{urls['gateway']}/readyz"), deadline_s=READY_DEADLINE_S)
+        children["worker"].wait_until(lambda: answers(f"{urls['worker']}/healthz"), deadline_s=READY_DEADLINE_S)
         pids = {"kafka": started.kafka.pid, "postgres": started.postgres.pid} | {
             name: child.pid for name, child in children.items()
         }
@@ -124,7 +124,8 @@ def millrace(
         )
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether what listens there says 200."""
     try:
         return httpx.get(url, timeout=2).status_code == httpx.codes.OK
     except httpx.TransportError:

@@ -61,7 +61,9 @@ class IndexStage(Stage):
 
     name = "index"
     topic = EMBEDDED
-    batch_records_max = 16
+    concurrency = 2
+    """While one transaction is committed, the next is filled; more of them would be smaller."""
+    batch_records_max = 32
     """Events in one transaction: what waits when the last commit returns."""
 
     def __init__(self, outbox: Outbox, attempts_max: int, pool: Pool, blobs: Blobs) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,7 @@ def batches(chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, ...]]:
         yield tuple(batch)
 
 
+@lru_cache(maxsize=1)  # A record that comes in is foreseen, and then weighed.
 def _read(record: Record) -> Written:
     event, _ = decode(WRITTEN, record.key, record.value, record.headers)
     return event

@@ -247,10 +247,7 @@ def main(
                 (chunks,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)
                 (held,) = connection.execute(f"SELECT sum(length({text})) FROM {table}").fetchone() or (0,)
                 indexes = [
-                    row[0]
-                    for row in connection.execute(
-                        "SELECT indexdef FROM pg_indexes WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
-                    )
+                    row[0] for row in connection.execute("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'")
                 ]
             result: dict[str, Any] = {
                 "chunks": chunks,
