@@ -1,6 +1,7 @@
 """Ingest: a corpus through a public door, until a search finds every chunk and until the final index holds them all."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ SAMPLE_EVERY_S = 1.0
 LOOKED_SHARE = 0.02
 """Of the time, at most, that looking how far it is may take."""
 STALLED_AFTER_S = 180
+WARM_UP_TENANT = "warm-up"
+WARM_UP_DOCUMENTS = 100
 
 Door = Callable[[System, Iterator[dict[str, Any]]], Coroutine[Any, Any, None]]
 
@@ -141,9 +144,26 @@ async def _submission(document: dict[str, Any], blobs: Blobs) -> DocumentSubmitt
     )
 
 
+async def warm_up(system: System, corpus: Path) -> None:
+    """Some documents of another tenant, so that compilers, caches and connections are as in a system that runs."""
+    async with aiohttp.ClientSession(headers=system.headers | {"X-Millrace-Tenant": WARM_UP_TENANT}) as http:
+        first = itertools.islice(corpus_documents(corpus), WARM_UP_DOCUMENTS)
+        await asyncio.gather(*(post(http, f"{system.url}/v1/documents", document) for document in first))
+        while await _unfinished(http, system):
+            await asyncio.sleep(0.1)
+
+
+async def _unfinished(http: aiohttp.ClientSession, system: System) -> int:
+    async with http.get(f"{system.url}/v1/documents?limit={WARM_UP_DOCUMENTS}") as answer:
+        answer.raise_for_status()
+        documents = (await answer.json())["documents"]
+    return WARM_UP_DOCUMENTS - sum(document["revision"] is not None for document in documents)
+
+
 async def ingest(system: System, corpus: Path, door: Door = over_http) -> Ingested:
     """Write the corpus, and wait until it is found, and until nothing is left to be built. Raises `Stalled`."""
     about = orjson.loads((corpus / "about.json").read_bytes())
+    await warm_up(system, corpus)
     connection = await asyncpg.connect(system.dsn, server_settings={"search_path": "g1, public"})
     before, started = cpu_by_part(system.parts), time.perf_counter()
     timeline: list[dict[str, Any]] = []
