@@ -8,8 +8,8 @@ WITHOUT = {
 }
 
 
-def give_up(dsn: str, statement: str) -> None:
-    """Have a server of the benchmark's own do without."""
+def set_up(dsn: str, statement: str) -> None:
+    """Change a setting of a server of the benchmark's own while it runs."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(statement)
         connection.execute("SELECT pg_reload_conf()")

@@ -163,7 +163,6 @@ async def _unfinished(http: aiohttp.ClientSession, system: System) -> int:
 async def ingest(system: System, corpus: Path, door: Door = over_http) -> Ingested:
     """Write the corpus, and wait until it is found, and until nothing is left to be built. Raises `Stalled`."""
     about = orjson.loads((corpus / "about.json").read_bytes())
-    await warm_up(system, corpus)
     connection = await asyncpg.connect(system.dsn, server_settings={"search_path": "g1, public"})
     before, started = cpu_by_part(system.parts), time.perf_counter()
     timeline: list[dict[str, Any]] = []

@@ -66,6 +66,7 @@ def measure_ingest(run: Run) -> None:
     for door, name, home in ((ingest.over_kafka, "kafka", run.scratch), (ingest.over_http, "http", run.home)):
         say(f"ingest of {run.size} over {name}")
         with millrace(home, anew=True) as system:
+            asyncio.run(ingest.warm_up(system, run.corpus))
             figures = asyncio.run(ingest.ingest(system, run.corpus, door)).figures()
             figures["stored_bytes"] = asyncio.run(ingest.stored(system))
         run.results.record(f"ingest over {name}", run.size, figures)
@@ -106,7 +107,8 @@ def measure_guarantees(run: Run) -> None:
     for name, statement in guarantees.WITHOUT.items():
         say(f"ingest of {run.size} without {name}")
         with millrace(run.scratch, anew=True) as system:
-            guarantees.give_up(system.dsn, statement)
+            guarantees.set_up(system.dsn, statement)
+            asyncio.run(ingest.warm_up(system, run.corpus))
             figures = asyncio.run(ingest.ingest(system, run.corpus, ingest.over_kafka)).figures()
         run.results.record(f"ingest without {name}", run.size, figures)
 
