@@ -179,7 +179,7 @@ REFUSED_UPLOADS: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "no multipart inside": (b"just bytes", MULTIPART, 422, "invalid-request"),
     "no boundary": (FILE + END, {"Content-Type": "multipart/form-data"}, 422, "invalid-request"),
     "other boundary": (FILE + END, {"Content-Type": "multipart/form-data; boundary=b"}, 422, "invalid-request"),
-    "odd boundary": (FILE + END, {"Content-Type": 'multipart/form-data; boundary="ä\x01"'}, 422, "invalid-request"),
+    "odd boundary": (FILE + END, {"Content-Type": 'multipart/form-data; boundary="ä"'}, 422, "invalid-request"),
     "endless boundary": (
         FILE + END,
         {"Content-Type": f"multipart/form-data; boundary={'b' * 5_000}"},
@@ -255,6 +255,15 @@ async def test_a_bad_request_is_refused_and_leaves_nothing(
     assert_refused(response, status, kind)
     assert not stored()
     assert not [document async for document in client.documents()]
+
+
+async def test_a_header_that_is_no_http_is_refused_before_it_reaches_the_gateway(
+    http: httpx.AsyncClient, stored: Callable[[], list[Path]]
+) -> None:
+    odd = [(b"Content-Type", b'multipart/form-data; boundary="\x01"')]
+    response = await http.post("/v1/documents", content=FILE + END, headers=odd)
+    assert response.status_code == 400
+    assert not stored()
 
 
 async def test_a_good_document_passes_after_all_refusals(client: Gateway) -> None:
