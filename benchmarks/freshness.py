@@ -26,7 +26,7 @@ async def measure(system: System, corpus: Path, documents_per_s: float) -> dict[
     """Percentiles of each load. ``documents_per_s``: of the corpus, at full load."""
     figures = {}
     async with aiohttp.ClientSession(headers=system.headers) as http:
-        documents = corpus_documents(corpus)
+        documents = itertools.chain.from_iterable(corpus_documents(corpus) for _ in itertools.count())
         for name, share in LOADS.items():
             load = asyncio.create_task(_load(http, system, documents, share * documents_per_s)) if share else None
             figures[name] = await _probe(http, system)

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,6 @@ SAMPLE_EVERY_S = 1.0
 LOOKED_SHARE = 0.02
 """Of the time, at most, that looking how far it is may take."""
 STALLED_AFTER_S = 180
-WARM_UP_TENANT = "warm-up"
 WARM_UP_DOCUMENTS = 100
 
 Door = Callable[[System, Iterator[dict[str, Any]]], Coroutine[Any, Any, None]]
@@ -145,8 +145,9 @@ async def _submission(document: dict[str, Any], blobs: Blobs) -> DocumentSubmitt
 
 
 async def warm_up(system: System, corpus: Path) -> None:
-    """Some documents of another tenant, so that compilers, caches and connections are as in a system that runs."""
-    async with aiohttp.ClientSession(headers=system.headers | {"X-Millrace-Tenant": WARM_UP_TENANT}) as http:
+    """Some documents of a new tenant, so that compilers, caches and connections are as in a system that runs."""
+    tenant = f"warm-up-{uuid.uuid4().hex[:12]}"
+    async with aiohttp.ClientSession(headers=system.headers | {"X-Millrace-Tenant": tenant}) as http:
         first = itertools.islice(corpus_documents(corpus), WARM_UP_DOCUMENTS)
         await asyncio.gather(*(post(http, f"{system.url}/v1/documents", document) for document in first))
         while await _unfinished(http, system):

@@ -123,6 +123,7 @@ def _ingested(run: Run) -> Iterator[System]:
     if run.results.section("ingest over http", run.size) is None or not run.home.exists():
         measure_ingest(run)
     with millrace(run.home) as system:
+        asyncio.run(ingest.warm_up(system, run.corpus))
         asyncio.run(ingest.indexed(system))
         yield system
 
