@@ -24,8 +24,9 @@ EDITED_CHUNKS = 1_000
 
 async def measure(system: System, corpus: Path, documents_per_s: float) -> dict[str, Any]:
     """Percentiles of each load. ``documents_per_s``: of the corpus, at full load."""
-    figures = {}
+    figures: dict[str, Any] = {}
     async with aiohttp.ClientSession(headers=system.headers) as http:
+        figures["edit"] = await edit(http, system, corpus)
         documents = itertools.chain.from_iterable(corpus_documents(corpus) for _ in itertools.count())
         for name, share in LOADS.items():
             load = asyncio.create_task(_load(http, system, documents, share * documents_per_s)) if share else None
@@ -33,7 +34,6 @@ async def measure(system: System, corpus: Path, documents_per_s: float) -> dict[
             if load:
                 load.cancel()
                 await asyncio.gather(load, return_exceptions=True)
-        figures["edit"] = await edit(http, system, corpus)
     return figures
 
 
