@@ -84,8 +84,14 @@ def _search(recorded: Recorded, folder: Path) -> str:
     for size in _sizes(recorded, "search"):
         section = recorded["search"][size]
         both = section["bare and through the gateway"]
-        rows: list[list[Any]] = [[f"one by one, {name}", *_percentiles(each), ""] for name, each in both.items()]
-        rows += [[name, *_percentiles(each), each["per_s"]] for name, each in section.items() if _is_load(each)]
+        rows: list[list[Any]] = [
+            [f"Millrace, one by one, {name}", *_percentiles(each), ""] for name, each in both.items()
+        ]
+        rows += [
+            [f"Millrace, {name}", *_percentiles(each), each["per_s"]]
+            for name, each in section.items()
+            if _is_load(each)
+        ]
         for part, kinds in recorded.items():
             if _is_peer(part, kinds, size):
                 peer = kinds[size]
