@@ -13,9 +13,9 @@ documents that did not change are skipped. The state (LMDB) lies in a temporary 
 """
 
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,12 +27,10 @@ from cocoindex.connectors import postgres
 from cocoindex.ops.text import RecursiveSplitter
 from cocoindex.resources.schema import VectorSchema
 from numpy.typing import NDArray
-from pgvector.asyncpg import register_vector
 
 from benchmarks.peers.door import (
     CHUNK_TOKENS,
     DIMENSIONS,
-    HITS,
     HNSW_EF_CONSTRUCTION,
     HNSW_M,
     OVERLAP_TOKENS,
@@ -44,6 +42,7 @@ from benchmarks.peers.door import (
     count_tokens,
     main,
 )
+from benchmarks.peers.statement import open_statement
 
 TABLE = "chunks"
 POOL_SIZE = 8
@@ -140,36 +139,10 @@ async def _ingest(job: Job, documents: Sequence[Document], bytes_per_token: floa
             )
 
 
-class CocoIndexSearcher:
-    """The statement of its documentation, with a filter where one is asked for."""
-
-    def __init__(self, pool: asyncpg.Pool, collection: str | None) -> None:
-        self._pool = pool
-        where = "" if collection is None else "WHERE collection = $3"
-        self._statement = f'SELECT text, embedding <=> $1 AS distance FROM "{TABLE}" {where} ORDER BY distance LIMIT $2'
-        self._given = [] if collection is None else [collection]
-
-    async def search(self, question: str) -> Sequence[str]:
-        """See `Searcher`."""
-        (vector,) = wordllama.embed([question]).astype(np.float16)
-        async with self._pool.acquire() as connection:
-            rows = await connection.fetch(self._statement, vector, HITS, *self._given)
-        return [row["text"] for row in rows]
-
-    nearest = search
-
-
-@asynccontextmanager
-async def open_searcher(job: Job) -> AsyncIterator[CocoIndexSearcher]:
-    """On a pool that keeps its connections."""
-    async with asyncpg.create_pool(job.dsn, min_size=1, max_size=32, init=register_vector) as pool:
-        yield CocoIndexSearcher(pool, job.collection)
-
-
 if __name__ == "__main__":
     main(
         ingest,
-        open_searcher,
+        partial(open_statement, text="text", source=TABLE, vectors=np.float16),
         table=TABLE,
         text="text",
         embedding="embedding",

@@ -16,10 +16,9 @@ this corpus on average. Questions are embedded in process and asked over asyncpg
 """
 
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from functools import partial
 
-import asyncpg
 import ijson  # noqa: F401 - the worker would import these four within the measured time
 import langchain_text_splitters  # noqa: F401
 import openai  # noqa: F401
@@ -35,12 +34,10 @@ from pgai.vectorizer.configuration import (
     LoadingColumnConfig,
     ProcessingDefaultConfig,
 )
-from pgvector.asyncpg import register_vector
 
 from benchmarks.peers.door import (
     CHUNK_TOKENS,
     DIMENSIONS,
-    HITS,
     HNSW_EF_CONSTRUCTION,
     HNSW_M,
     OVERLAP_TOKENS,
@@ -48,11 +45,11 @@ from benchmarks.peers.door import (
     Ingested,
     Job,
     Stopwatch,
-    WordLlama,
     count_tokens,
     main,
     run_workers,
 )
+from benchmarks.peers.statement import open_statement
 
 SOURCE = "documents"
 CHUNKS = "documents_embedding_store"
@@ -129,37 +126,10 @@ async def _work(job: Job) -> None:
     )
 
 
-class PgaiSearcher:
-    """The statement of its documentation, with a filter where one is asked for."""
-
-    def __init__(self, pool: asyncpg.Pool, collection: str | None) -> None:
-        self._pool = pool
-        self._wordllama = WordLlama()
-        where = "" if collection is None else "WHERE collection = $3"
-        self._statement = f"SELECT chunk, embedding <=> $1 AS distance FROM {VIEW} {where} ORDER BY distance LIMIT $2"
-        self._given = [] if collection is None else [collection]
-
-    async def search(self, question: str) -> Sequence[str]:
-        """See `Searcher`."""
-        (vector,) = self._wordllama.embed([question])
-        async with self._pool.acquire() as connection:
-            rows = await connection.fetch(self._statement, vector, HITS, *self._given)
-        return [row["chunk"] for row in rows]
-
-    nearest = search
-
-
-@asynccontextmanager
-async def open_searcher(job: Job) -> AsyncIterator[PgaiSearcher]:
-    """On a pool that keeps its connections."""
-    async with asyncpg.create_pool(job.dsn, min_size=1, max_size=32, init=register_vector) as pool:
-        yield PgaiSearcher(pool, job.collection)
-
-
 if __name__ == "__main__":
     main(
         ingest,
-        open_searcher,
+        partial(open_statement, text="chunk", source=VIEW),
         table=VIEW,
         text="chunk",
         embedding="embedding",
