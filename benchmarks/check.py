@@ -19,7 +19,7 @@ from pathlib import Path
 import aiohttp
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from benchmarks import corpora, guarantees, ingest, limits
+from benchmarks import corpora, ingest, limits
 from benchmarks.results import say
 from benchmarks.system import System, millrace, servers
 from schemas.topics import TOPICS
@@ -88,8 +88,8 @@ def counts(system: System) -> dict[str, float]:
 async def statements_per_document(system: System) -> float:
     """How many the worker and the gateway send to Postgres for a document that comes alone, but for those of clocks."""
     log = system.home.logs / "postgres.log"
-    guarantees.set_up(system.dsn, "ALTER SYSTEM SET log_line_prefix = '%a|'")
-    guarantees.set_up(system.dsn, "ALTER SYSTEM SET log_statement = 'all'")
+    system.alter_postgres("log_line_prefix = '%a|'")
+    system.alter_postgres("log_statement = 'all'")
     await _write(system, 0)  # sessions take the settings before their next statement
     idle_from = log.stat().st_size
     await asyncio.sleep(IDLE_S)

@@ -25,6 +25,7 @@ from pgvector.asyncpg import register_vector
 from benchmarks.ingest import corpus_documents
 from benchmarks.system import TENANT, Servers
 from benchmarks.usage import cpu_s
+from db.chunks import COLUMNS, HEADING_SEPARATOR
 from engine.chunk import ChunkSettings, chunk
 from engine.embed import Vectors
 from engine.embed_wordllama import WordLlamaEmbedder
@@ -47,21 +48,6 @@ COPY_BESIDE = {
     "copy, with text vector": KEYS + TEXT_VECTOR,
     "copy, with text vector and its index": KEYS + TEXT_VECTOR + "CREATE INDEX ON bare USING gin (text_vector)",
 }
-COPIED = (
-    "tenant_id",
-    "document_id",
-    "revision",
-    "ordinal",
-    "start_char",
-    "end_char",
-    "token_count",
-    "content_hash",
-    "headings",
-    "places",
-    "text",
-    "embedder",
-    "embedding",
-)
 RECORD_BYTES = 65_536
 RECORDS = 4_000
 
@@ -146,7 +132,7 @@ async def copied(servers: Servers, chunks: Sequence[Chunk], vectors: Vectors) ->
         await register_vector(connection)
         with paced(len(rows), postgres) as pace:
             for start in range(0, len(rows), COPY_ROWS):
-                await connection.copy_records_to_table("bare", columns=COPIED, records=rows[start : start + COPY_ROWS])
+                await connection.copy_records_to_table("bare", columns=COLUMNS, records=rows[start : start + COPY_ROWS])
         paces[name] = pace()
     for processes in (1, 2):
         await connection.execute(
@@ -172,11 +158,12 @@ def _rows(chunks: Sequence[Chunk], vectors: Vectors) -> Iterator[tuple[Any, ...]
             f"doc-{document:07}",
             1,
             each.ordinal,
+            each.page,
             each.start,
             each.end,
             each.token_count,
             each.content_hash,
-            "\n".join(each.heading_path),
+            HEADING_SEPARATOR.join(each.heading_path),
             "[]",
             each.text,
             WordLlamaEmbedder.name,

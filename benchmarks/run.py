@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import beside, corpora, freshness, guarantees, ingest, limits, report, search
+from benchmarks import beside, corpora, freshness, ingest, limits, report, search
 from benchmarks.results import Results, say
 from benchmarks.system import System, millrace, servers
 from schemas.broker import BrokerSettings, ensure_topics
 
 DATA = Path(".millrace/bench")
 RESULTS = Path("benchmarks/results")
+WITHOUT = {"synchronous commit": "synchronous_commit = off", "fsync": "fsync = off"}
+"""Guarantees of Postgres', and the setting that gives each up; Millrace itself has no such switch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +106,10 @@ def measure_freshness(run: Run) -> None:
 
 def measure_guarantees(run: Run) -> None:
     """The same ingest where Postgres does not wait for its disk, so that what was acknowledged may be lost with it."""
-    for name, statement in guarantees.WITHOUT.items():
+    for name, setting in WITHOUT.items():
         say(f"ingest of {run.size} without {name}")
         with millrace(run.scratch, anew=True) as system:
-            guarantees.set_up(system.dsn, statement)
+            system.alter_postgres(setting)
             asyncio.run(ingest.warm_up(system, run.corpus))
             figures = asyncio.run(ingest.ingest(system, run.corpus, ingest.over_kafka)).figures()
         run.results.record(f"ingest without {name}", run.size, figures)

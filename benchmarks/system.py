@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
 from db.pool import DatabaseSettings
@@ -46,6 +47,12 @@ class System:
     def headers(self) -> dict[str, str]:
         """What names the tenant in a request."""
         return {"X-Millrace-Tenant": TENANT}
+
+    def alter_postgres(self, setting: str) -> None:
+        """Change a setting of the server while it runs, as ``ALTER SYSTEM SET`` takes it."""
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(f"ALTER SYSTEM SET {setting}")
+            connection.execute("SELECT pg_reload_conf()")
 
     def count(self, name: str) -> float:
         """A counter of the worker's, over all its labels."""
