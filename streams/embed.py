@@ -24,7 +24,7 @@ from schemas.events import (
 from schemas.topics import CHUNKED, EMBEDDED
 from schemas.wire import VECTOR_TYPE, decode
 from streams import metrics
-from streams.outbox import Outbox, failed_event
+from streams.outbox import Outbox, failed_event, status_of_batch
 from streams.record import Record
 from streams.stage import Stage
 
@@ -60,7 +60,12 @@ class EmbedStage(Stage):
                 made.append((record, event, None))
             elif (key := processing.key_of(event)) in wanted:
                 made.append((record, *self._embedded(event, vectors)))
-                newest[key] = record, _status(event)
+                newest[key] = (
+                    record,
+                    status_of_batch(
+                        event, State.INDEXING if event.last else State.EMBEDDING, event.chunks[-1].ordinal + 1
+                    ),
+                )
         # Before the vectors, for the same reason as in `streams.parse`: the index stage has the last word.
         if newest:
             await self.outbox.report(list(newest.values()))
@@ -106,20 +111,6 @@ class EmbedStage(Stage):
         rows = np.stack([vectors[batch.tenant_id, chunk.content_hash] for chunk in batch.chunks])
         embedded = DocumentEmbedded(**dict(batch), embedder=self._embedder.name, dimensions=self._embedder.dimensions)
         return embedded, rows.astype(VECTOR_TYPE).tobytes()
-
-
-def _status(batch: DocumentChunked) -> DocumentStatus:
-    return DocumentStatus(
-        tenant_id=batch.tenant_id,
-        document_id=batch.document_id,
-        origin=batch.origin,
-        state=State.INDEXING if batch.last else State.EMBEDDING,
-        chunks_total=batch.chunk_total,
-        chunks_done=batch.chunks[-1].ordinal + 1,
-        filename=batch.document.filename,
-        title=batch.document.title,
-        media_type=batch.document.media_type,
-    )
 
 
 def _read(record: Record) -> Chunked:

@@ -27,7 +27,7 @@ from schemas.events import (
 )
 from schemas.topics import EMBEDDED
 from schemas.wire import VECTOR_TYPE, decode
-from streams.outbox import Outbox, failed_event, letter_of_submission
+from streams.outbox import Outbox, failed_event, letter_of_submission, status_of_batch
 from streams.record import Record
 from streams.stage import Stage
 
@@ -162,17 +162,7 @@ class IndexStage(Stage):
             made = published[batch.tenant_id, batch.document_id]
             if made.stored != batch.chunk_total:
                 raise ChunksMissing(f"{made.stored} of {batch.chunk_total} are here.")
-            status = DocumentStatus(
-                tenant_id=batch.tenant_id,
-                document_id=batch.document_id,
-                origin=batch.origin,
-                state=State.INDEXED,
-                chunks_total=made.stored,
-                chunks_done=made.stored,
-                filename=batch.document.filename,
-                title=batch.document.title,
-                media_type=batch.document.media_type,
-            )
+            status = status_of_batch(batch, State.INDEXED, made.stored)
             outcomes.append(Outcome(record, status, leaves_blobs=made.leaves_blobs))
         await processing.report(connection, [outcome.status for outcome in outcomes])
         return outcomes

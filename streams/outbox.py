@@ -15,7 +15,17 @@ from db.blobs import Blobs
 from db.generations import Standing
 from db.pool import Pool
 from schemas.errors import MillraceError
-from schemas.events import DocumentFailed, DocumentStatus, DocumentSubmitted, Event, Failure, Origin, TenantId
+from schemas.events import (
+    DocumentChunked,
+    DocumentFailed,
+    DocumentStatus,
+    DocumentSubmitted,
+    Event,
+    Failure,
+    Origin,
+    State,
+    TenantId,
+)
 from schemas.position import offset_of
 from schemas.producer import Producer
 from schemas.topics import (
@@ -148,6 +158,21 @@ class Outbox:
                 )
                 await dead_letters.published(connection, row["tenant_id"], row["letter_id"])
         return len(rows)
+
+
+def status_of_batch(batch: DocumentChunked, state: State, chunks_done: int) -> DocumentStatus:
+    """What a batch of a revision's chunks brings about."""
+    return DocumentStatus(
+        tenant_id=batch.tenant_id,
+        document_id=batch.document_id,
+        origin=batch.origin,
+        state=state,
+        chunks_total=batch.chunk_total,
+        chunks_done=chunks_done,
+        filename=batch.document.filename,
+        title=batch.document.title,
+        media_type=batch.document.media_type,
+    )
 
 
 def letter_of_submission(
