@@ -2,6 +2,7 @@
 
 import uuid
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +51,12 @@ async def test_what_is_known_stays_known(pool: Pool, tenant: str) -> None:
         "media_type": "text/plain",
         "chunks_total": 9,
     }
+
+
+@pytest.mark.parametrize("state", State)
+async def test_nothing_more_comes_of_a_revision_in_a_final_state(pool: Pool, tenant: str, state: State) -> None:
+    await processing.report(pool, [status(tenant, "d", 1, state)])
+    assert bool(await processing.wanted(pool, [(tenant, "d", 1)])) is not state.final
 
 
 async def test_older_revisions_are_forgotten_and_newer_ones_are_not(pool: Pool, tenant: str) -> None:
