@@ -274,7 +274,8 @@ CREATE TYPE match AS (document_id text, ordinal integer, score float8, density f
 --
 -- A question's words are hints: AND of them all finds next to nothing. Each rare word is looked up for itself, by an index
 -- scan that reads no text vector; those that are in very many chunks only where there are no others, and then in pairs.
--- Among the best of what is found so, all words count.
+-- A word that turns out to be in very many finds nothing either where another is in few: which of its chunks are looked at
+-- is chance. Among the best of what is found so, all words count.
 CREATE FUNCTION matching(
     of_tenant text, of_text text, depth integer, of_documents text[], in_collection text, with_tags text[],
     of_media_types text[], with_metadata jsonb
@@ -336,11 +337,12 @@ BEGIN
     ),
     -- Inverse document frequency, as in BM25; of words that are not counted yet, by what was found.
     weighed AS MATERIALIZED (
-        SELECT word, place, ln(1 + (greatest(total, n) - n + 0.5) / (n + 0.5))::float8 AS weight FROM counted
+        SELECT word, place, n, ln(1 + (greatest(total, n) - n + 0.5) / (n + 0.5))::float8 AS weight FROM counted
     ),
     best AS (
         SELECT f.document_id, f.revision, f.ordinal
-        FROM found f LEFT JOIN weighed w USING (place)
+        FROM found f JOIN weighed w USING (place)
+        WHERE w.n < common OR NOT EXISTS (SELECT FROM weighed r WHERE r.n BETWEEN 1 AND common - 1)
         GROUP BY f.document_id, f.revision, f.ordinal
         ORDER BY sum(w.weight) DESC, f.document_id, f.ordinal
         LIMIT depth

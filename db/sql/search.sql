@@ -1,6 +1,6 @@
 -- name: search
 -- The best chunks by vector, by text, or by both fused by reciprocal rank (Cormack et al., 2009), in one snapshot, so
--- that no answer mixes two revisions of a document.
+-- that no answer mixes two revisions of a document. Of two that are equally good, the one with the words comes first.
 WITH by_vector AS (
     SELECT document_id, ordinal, row_number() OVER (ORDER BY distance, document_id, ordinal) AS rank
     FROM nearest(
@@ -21,11 +21,11 @@ fused AS (
 page AS (
     SELECT *
     FROM (
-        SELECT *, row_number() OVER (PARTITION BY document_id ORDER BY score DESC, ordinal) AS rank_in_document
+        SELECT *, row_number() OVER (PARTITION BY document_id ORDER BY score DESC, text_rank, ordinal) AS rank_in_document
         FROM fused
     ) ranked
     WHERE :hits_per_document::integer IS NULL OR rank_in_document <= :hits_per_document
-    ORDER BY score DESC, document_id, ordinal
+    ORDER BY score DESC, text_rank, document_id, ordinal
     OFFSET :offset LIMIT :limit
 )
 SELECT c.document_id, c.ordinal, p.score::float8 AS score, p.vector_rank, p.text_rank, c.revision, c.title, c.filename,
@@ -43,4 +43,4 @@ SELECT c.document_id, c.ordinal, p.score::float8 AS score, p.vector_rank, p.text
        ) AS words
 FROM page p
 JOIN visible_chunks c ON c.tenant_id = :tenant_id AND c.document_id = p.document_id AND c.ordinal = p.ordinal
-ORDER BY p.score DESC, c.document_id, c.ordinal;
+ORDER BY p.score DESC, p.text_rank, c.document_id, c.ordinal;

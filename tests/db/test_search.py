@@ -142,6 +142,17 @@ async def test_words_of_the_headings_are_found(pool: Pool, tenant: str) -> None:
     assert places(await find(pool, tenant, "how to defrost", mode=Mode.TEXT)) == ["d0"]
 
 
+async def test_a_rare_word_outweighs_those_that_are_everywhere(pool: Pool, tenant: str) -> None:
+    texts = [f"Survey sheet {number}." for number in range(1_200)]
+    texts += ["It is noisy after 777 hours."] * 50
+    await publish(pool, tenant, "a", 1, texts, vectors=[vector(1)] * 300 + [vector(0, 1)] * 950)
+    [best, *_] = await find(pool, tenant, "survey sheet 777", mode=Mode.TEXT)
+    assert best["text"] == "Survey sheet 777."
+    # It is not near, as those are that have other numbers.
+    [best, *_] = await find(pool, tenant, "survey sheet 777", vector(1), mode=Mode.HYBRID)
+    assert (best["text"], best["vector_rank"]) == ("Survey sheet 777.", None)
+
+
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("hits_per_document", [None, 2])
 async def test_pages_join_without_doubles_or_gaps(
