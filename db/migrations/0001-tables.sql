@@ -123,7 +123,7 @@ BEGIN
         bucket     integer NOT NULL,
         embedder   text NOT NULL,
         dimensions integer NOT NULL,
-        state      text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'sealed', 'indexed', 'retired')),
+        state      text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'sealed', 'counted', 'indexed', 'retired')),
         vectors    integer,  -- how many it has, once it is not open any more
         changed_at timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (tenant_id, number)

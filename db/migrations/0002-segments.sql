@@ -1,7 +1,7 @@
 -- Vectors are added to an open segment, a table without an index of vectors that a search reads whole. Once it is large it
--- is sealed, and its index (HNSW) is built in one go; small indexed ones are merged into larger ones, as in a
--- log-structured merge tree (O'Neil et al., 1996). Each vector is added once, in the transaction that makes its revision
--- visible; those of revisions that are not visible any more stay until a merge leaves them out.
+-- is sealed; several sealed ones are merged into one with an index (HNSW) that is built in one go, and these into larger
+-- ones, as in a log-structured merge tree (O'Neil et al., 1996). Each vector is added once, in the transaction that makes
+-- its revision visible; those of revisions that are not visible any more stay until a merge leaves them out.
 --
 -- Whoever adds vectors holds `segments` in ROW SHARE mode, whoever seals or merges in EXCLUSIVE mode; readers hold neither.
 -- They read `segments` and what it leads to in one snapshot, so they miss nothing and see nothing twice.
@@ -96,21 +96,6 @@ BEGIN
 END
 $$;
 
--- Build the graph of a sealed segment's vectors (Malkov and Yashunin, 2016), in one process: the others go on indexing
--- and searching.
-CREATE FUNCTION index_segment(of_number integer) RETURNS void LANGUAGE plpgsql
-SET max_parallel_maintenance_workers = 0
-AS $$
-BEGIN
-    EXECUTE format(
-        'CREATE INDEX ON segment_%s USING hnsw (embedding halfvec_ip_ops) WITH (m = 16, ef_construction = 64)',
-        of_number
-    );
-    EXECUTE format('ANALYZE segment_%s', of_number);
-    UPDATE segments SET state = 'indexed', changed_at = clock_timestamp() WHERE number = of_number;
-END
-$$;
-
 -- Estimate from every eighth page of a sealed segment in how many of its tenants' chunks each word is.
 CREATE FUNCTION count_words(of_number integer) RETURNS void LANGUAGE plpgsql
 AS $$
@@ -132,18 +117,21 @@ BEGIN
         UNION ALL SELECT large.tenant_id, '', large.vectors
         ON CONFLICT (tenant_id, word) DO UPDATE SET chunks = known.chunks + excluded.chunks;
     END LOOP;
+    UPDATE segments SET state = 'counted', changed_at = clock_timestamp() WHERE number = of_number;
 END
 $$;
 
--- Put the vectors of visible revisions from sealed segments of one kind, which change no more, into a new one.
-CREATE FUNCTION merge_segments(of_numbers integer[]) RETURNS void LANGUAGE plpgsql
+-- Put the vectors of visible revisions from segments of one kind, which change no more, into a new one. From `graph_bytes`
+-- on it gets a graph (Malkov and Yashunin, 2016), built in one process: the others go on indexing and searching.
+CREATE FUNCTION merge_segments(of_numbers integer[], graph_bytes bigint) RETURNS void LANGUAGE plpgsql
+SET max_parallel_maintenance_workers = 0
 AS $$
 DECLARE
     source integer;
     made record;
 BEGIN
     INSERT INTO segments (bucket, embedder, dimensions, state)
-    SELECT bucket, embedder, dimensions, 'sealed' FROM segments WHERE number = of_numbers[1]
+    SELECT bucket, embedder, dimensions, 'counted' FROM segments WHERE number = of_numbers[1]
     RETURNING number, dimensions INTO made;
     PERFORM create_segment(made.number, made.dimensions);
     FOREACH source IN ARRAY of_numbers LOOP
@@ -154,7 +142,15 @@ BEGIN
             made.number, source
         );
     END LOOP;
-    PERFORM count_tenants(made.number), index_segment(made.number);
+    PERFORM count_tenants(made.number);
+    IF pg_relation_size(to_regclass('segment_' || made.number)) >= graph_bytes THEN
+        EXECUTE format(
+            'CREATE INDEX ON segment_%s USING hnsw (embedding halfvec_ip_ops) WITH (m = 16, ef_construction = 64)',
+            made.number
+        );
+        UPDATE segments SET state = 'indexed' WHERE number = made.number;
+    END IF;
+    EXECUTE format('ANALYZE segment_%s', made.number);
     UPDATE segments SET state = 'retired', changed_at = clock_timestamp() WHERE number = ANY(of_numbers);
     DELETE FROM segment_tenants WHERE segment = ANY(of_numbers);
 END
@@ -173,10 +169,11 @@ CREATE TYPE near AS (document_id text, ordinal integer, distance float8);
 -- The visible chunks of a tenant that are nearest to a vector, nearest first, at most `depth`. Null filters are none.
 --
 -- All vectors are unit vectors, so that the negative inner product orders them as the cosine distance does, and takes less.
--- A segment without an index is read whole, and so is one whose graph would be followed for longer than that takes, since
--- few of its vectors pass the filters or are the tenant's: that is exact. Where nothing is filtered, each segment gives its
--- nearest without a look at their documents; should too many of these turn out to be of older revisions, or of deleted
--- documents, all is read once more, exactly.
+-- A segment without a graph is read whole, and so is one whose graph would be followed for longer than that takes, since
+-- few of its vectors pass the filters or are the tenant's: that is exact. Graphs, or else one of the segments, are asked
+-- first, and the others only for what is nearer than all that gave: to compare a vector then takes half as long. Where
+-- nothing is filtered, each segment gives its nearest without a look at their documents; should too many of these turn out
+-- to be of older revisions, or of deleted documents, all is read once more, exactly.
 CREATE FUNCTION nearest(
     of_tenant text, made_by text, to_vector halfvec, depth integer, of_documents text[], in_collection text,
     with_tags text[], of_media_types text[], with_metadata jsonb
@@ -196,13 +193,13 @@ DECLARE
     step constant integer := 70;
     sampled_documents constant integer := 1000;
     passing float8 := 1;
-    segment record;
-    scans text[] := '{}';
-    scans_of_visible text[] := '{}';
+    only_visible boolean := filters <> '';
+    wanted integer;
     breadth integer;
-    distance text;
+    ahead text;
+    others text;
     nearby near[];
-    stale integer := 0;
+    stale integer;
 BEGIN
     IF filters <> '' THEN
         EXECUTE format(
@@ -212,57 +209,63 @@ BEGIN
         )
         INTO passing USING of_tenant, to_vector, of_documents, in_collection, with_tags, of_media_types, with_metadata;
     END IF;
-    FOR segment IN
-        SELECT s.number, s.state = 'indexed' AS indexed, t.vectors, t.vectors / greatest(s.vectors, 1)::float8 AS share,
-               -- With more of them, each holds fewer of the nearest.
-               least(60 + 240 / greatest(count(*) FILTER (WHERE s.state = 'indexed') OVER (), 1), 200)::integer AS breadth
-        FROM segments s
-        LEFT JOIN segment_tenants t ON t.tenant_id = of_tenant AND t.segment = s.number
-        WHERE s.tenant_id = '*' AND s.bucket = bucket_of(of_tenant) AND s.embedder = made_by
-          AND s.dimensions = vector_dims(to_vector) AND (s.state = 'open' OR (s.state <> 'retired' AND t.vectors > 0))
     LOOP
-        IF segment.indexed AND segment.vectors * segment.share * passing > step * segment.breadth THEN
-            distance := 'v.embedding <#> $2';
-            breadth := segment.breadth;
-            PERFORM set_config('hnsw.ef_search', breadth::text, true);
-        ELSE
-            distance := '(v.embedding <#> $2) + 0';
-            breadth := 2 * depth;
+        wanted := CASE WHEN only_visible THEN depth ELSE 2 * depth END;
+        WITH asked AS (
+            SELECT s.number, s.vectors, s.state, t.vectors AS own,
+                   -- With more of them, each holds fewer of the nearest.
+                   150 + 450 / greatest(count(*) FILTER (WHERE s.state = 'indexed') OVER (), 1) AS breadth
+            FROM segments s
+            LEFT JOIN segment_tenants t ON t.tenant_id = of_tenant AND t.segment = s.number
+            WHERE s.tenant_id = '*' AND s.bucket = bucket_of(of_tenant) AND s.embedder = made_by
+              AND s.dimensions = vector_dims(to_vector) AND (s.state = 'open' OR (s.state <> 'retired' AND t.vectors > 0))
+        ),
+        ways AS (
+            SELECT *, state = 'indexed' AND own::float8 * own / vectors * passing > step * asked.breadth
+                      AND (filters <> '' OR NOT only_visible) AS by_graph
+            FROM asked
+        ),
+        scans AS (
+            SELECT *, by_graph OR row_number() OVER (ORDER BY by_graph DESC, state = 'indexed', vectors) = 1 AS is_ahead,
+                   format(
+                       '(SELECT v.document_id, v.revision, v.ordinal, %1$s AS distance FROM segment_%2$s v %3$s
+                         WHERE %4$s %%s ORDER BY %1$s LIMIT %5$s)',
+                       CASE WHEN by_graph THEN 'v.embedding <#> $2' ELSE '(v.embedding <#> $2) + 0' END,
+                       number,
+                       CASE WHEN only_visible THEN 'JOIN documents d ON ' || is_visible || filters END,
+                       CASE WHEN own = vectors THEN 'true' ELSE 'v.tenant_id = $1' END,
+                       wanted
+                   ) AS scan
+            FROM ways
+        )
+        SELECT string_agg(format(scan, ''), ' UNION ALL ') FILTER (WHERE is_ahead),
+               string_agg(
+                   ' UNION ALL ' || format(scan, 'AND v.embedding <#> $2 < (SELECT distance FROM bound)'), ''
+               ) FILTER (WHERE NOT is_ahead),
+               max(scans.breadth) FILTER (WHERE by_graph)
+        INTO ahead, others, breadth
+        FROM scans;
+        IF ahead IS NULL THEN
+            RETURN;
         END IF;
-        scans := scans || format(
-            '(SELECT document_id, revision, ordinal, %1$s AS distance FROM segment_%2$s v
-              WHERE tenant_id = $1 ORDER BY %1$s LIMIT %3$s)',
-            distance, segment.number, breadth
-        );
-        scans_of_visible := scans_of_visible || format(
-            '(SELECT v.document_id, v.revision, v.ordinal, %1$s AS distance FROM segment_%2$s v
-              JOIN documents d ON %3$s%4$s
-              WHERE v.tenant_id = $1 ORDER BY %5$s LIMIT %6$s)',
-            distance, segment.number, is_visible, filters,
-            CASE WHEN filters = '' THEN '(v.embedding <#> $2) + 0' ELSE distance END, depth
-        );
-    END LOOP;
-    IF scans = '{}' THEN
-        RETURN;
-    END IF;
-    IF filters = '' THEN
+        IF breadth IS NOT NULL THEN
+            PERFORM set_config('hnsw.ef_search', breadth::text, true);
+        END IF;
         EXECUTE format(
-            'SELECT array_agg((v.document_id, v.ordinal, distance)::near ORDER BY distance)
+            'WITH ahead AS MATERIALIZED (SELECT * FROM (%1$s) every ORDER BY distance LIMIT %3$s),
+             bound AS MATERIALIZED (
+                 SELECT CASE WHEN count(*) = %3$s THEN max(distance) ELSE ''infinity'' END AS distance FROM ahead
+             )
+             SELECT array_agg((v.document_id, v.ordinal, distance)::near ORDER BY distance)
                         FILTER (WHERE d.document_id IS NOT NULL), count(*) - count(d.document_id)
-             FROM (SELECT * FROM (%s) every ORDER BY distance LIMIT 1.2 * %s) v
-             LEFT JOIN LATERAL (SELECT * FROM documents d WHERE %s OFFSET 0) d ON true',
-            array_to_string(scans, ' UNION ALL '), depth, is_visible
+             FROM (SELECT * FROM (SELECT * FROM ahead %2$s) every ORDER BY distance LIMIT 1.2 * %4$s) v
+             LEFT JOIN LATERAL (SELECT * FROM documents d WHERE %5$s OFFSET 0) d ON true',
+            ahead, others, wanted, depth, is_visible
         )
-        INTO nearby, stale USING of_tenant, to_vector;
-    END IF;
-    IF filters <> '' OR (stale > 0 AND coalesce(cardinality(nearby), 0) < depth) THEN
-        EXECUTE format(
-            'SELECT array_agg((v.document_id, v.ordinal, distance)::near ORDER BY distance)
-             FROM (SELECT * FROM (%s) every ORDER BY distance LIMIT %s) v',
-            array_to_string(scans_of_visible, ' UNION ALL '), depth
-        )
-        INTO nearby USING of_tenant, to_vector, of_documents, in_collection, with_tags, of_media_types, with_metadata;
-    END IF;
+        INTO nearby, stale USING of_tenant, to_vector, of_documents, in_collection, with_tags, of_media_types, with_metadata;
+        EXIT WHEN only_visible OR stale = 0 OR cardinality(nearby) >= depth;
+        only_visible := true;
+    END LOOP;
     RETURN QUERY SELECT * FROM unnest(nearby[:depth]);
 END
 $$;

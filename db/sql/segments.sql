@@ -2,13 +2,13 @@
 -- Whether nobody else seals, indexes and merges now; nobody will until the transaction ends.
 SELECT pg_try_advisory_xact_lock('segments'::regclass::oid::integer, -1);
 
--- name: unindexed$
--- A sealed segment without an index.
+-- name: uncounted$
+-- A sealed segment whose words are not counted.
 SELECT number FROM segments WHERE state = 'sealed' ORDER BY number LIMIT 1;
 
--- name: index!
--- Give it one, and count the words of its chunks.
-SELECT count_words(:number), index_segment(:number);
+-- name: count!
+-- Count them.
+SELECT count_words(:number);
 
 -- name: full$
 -- An open segment that is large enough to be sealed.
@@ -25,23 +25,27 @@ SELECT set_config('lock_timeout', :milliseconds::integer::text, true);
 -- Have no more vectors added to it.
 SELECT seal_segment(:number);
 
--- name: alike$
--- Indexed segments of one bucket and of much the same size that are enough for one `fanout` times as large, as long as
--- the server has the memory to build its index (half as much again as the vectors).
+-- name: mergeable$
+-- Segments of one bucket that are to become one: those without a graph where they are enough for one, or `fanout` of much
+-- the same size with graphs; as long as the server has the memory to build the new one (half as much again as the vectors).
 SELECT array_agg(number ORDER BY number)
 FROM (
-    SELECT *, pg_relation_size(to_regclass('segment_' || number)) AS bytes FROM segments WHERE state = 'indexed'
+    SELECT *, pg_relation_size(to_regclass('segment_' || number)) AS bytes FROM segments
+    WHERE state IN ('counted', 'indexed')
 ) sized
-GROUP BY bucket, embedder, dimensions, round(log(:fanout, greatest(bytes, 1) / :sealed_bytes::numeric))
-HAVING count(*) >= :fanout AND sum(bytes) * 1.5 < pg_size_bytes(current_setting('maintenance_work_mem'))
+GROUP BY bucket, embedder, dimensions, state,
+         CASE WHEN state = 'indexed' THEN round(log(:fanout, greatest(bytes, 1) / :graph_bytes::numeric)) END
+HAVING CASE WHEN state = 'counted' THEN sum(bytes) >= :graph_bytes ELSE
+           count(*) >= :fanout AND sum(bytes) * 1.5 < pg_size_bytes(current_setting('maintenance_work_mem'))
+       END
 ORDER BY min(number)
 LIMIT 1;
 
 -- name: wasteful$
--- The oldest indexed segment of a bucket in which less than half of the stored vectors are of visible revisions.
+-- The oldest sealed segment of a bucket in which less than half of the stored vectors are of visible revisions.
 SELECT array[min(s.number)]
 FROM segments s
-WHERE s.state = 'indexed'
+WHERE s.state IN ('counted', 'indexed')
 GROUP BY s.bucket, s.embedder, s.dimensions
 HAVING sum(s.vectors) > 2 * (
     SELECT coalesce(sum(d.chunk_count), 0) FROM documents d WHERE bucket_of(d.tenant_id) = s.bucket
@@ -51,7 +55,7 @@ LIMIT 1;
 
 -- name: merge!
 -- Make one of them.
-SELECT merge_segments(:numbers);
+SELECT merge_segments(:numbers, :graph_bytes);
 
 -- name: outdated$
 -- A segment that was retired so long ago that no reader is left.
@@ -62,7 +66,7 @@ SELECT number FROM segments WHERE state = 'retired' AND changed_at < now() - :gr
 SELECT drop_segment(:number);
 
 -- name: backlog$
--- How many segments wait for being sealed, or for their index.
+-- How many segments wait for being sealed, or counted.
 SELECT count(*) FROM segments
 WHERE state = 'sealed'
    OR (state = 'open' AND pg_relation_size(to_regclass('segment_' || number)) >= :sealed_bytes);
