@@ -150,9 +150,7 @@ async def test_what_is_nearest_is_found(
     vectors = (vectors / np.linalg.norm(vectors, axis=2, keepdims=True)).astype(np.float16)
     for number, of_document in enumerate(vectors):
         collection = "even" if number % 2 == 0 else "odd"
-        await publish(
-            alone, tenant, f"d{number}", 1, ["text"] * EACH, vectors=list(of_document), collection=collection
-        )
+        await publish(alone, tenant, f"d{number}", 1, ["text"] * EACH, vectors=list(of_document), collection=collection)
         if not graph:
             await tend_all(alone)
     await tend_all(alone)
