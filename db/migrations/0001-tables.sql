@@ -114,8 +114,8 @@ BEGIN
     CREATE INDEX document_chunks_content ON document_chunks (tenant_id, content_hash);
 
     -- The vectors of visible revisions once more, narrow and apart: in tables segment_<number>, which 0002-segments.sql
-    -- explains. A segment is open (vectors are added to it), sealed (none are), indexed, or retired: its vectors are in
-    -- another one, and it is only kept for readers who began before that.
+    -- explains. A segment is open (vectors are added to it), sealed (none are), counted (its words are, too), indexed (it
+    -- has a graph), or retired: its vectors are in another one, and it is only kept for readers who began before that.
     CREATE TABLE segments (
         tenant_id  text NOT NULL DEFAULT '*' CHECK (tenant_id = '*'),
         number     integer NOT NULL GENERATED ALWAYS AS IDENTITY,
