@@ -41,7 +41,7 @@ class Blobs:
     def __init__(self, settings: BlobSettings) -> None:
         self._folder: Path | None = None
         if urlsplit(settings.url).scheme in {"", "file"}:
-            self._folder = Path(settings.url.removeprefix("file://")).absolute()
+            self._folder = Path(settings.url.removeprefix("file://")).resolve()
             self._store: ObjectStore = LocalStore(self._folder, mkdir=True)
         else:
             self._store = from_url(settings.url)
@@ -102,7 +102,7 @@ async def _parts(key: str, found: "obstore.GetResult") -> AsyncIterator[bytes]:
 def _file(folder: Path, key: str) -> Path:
     path = folder / key
     # `os.path.isfile`, since `Path.is_file` raises where a name is too long for the file system.
-    if not path.resolve().is_relative_to(folder.resolve()) or not os.path.isfile(path):  # noqa: PTH113
+    if not path.resolve().is_relative_to(folder) or not os.path.isfile(path):  # noqa: PTH113
         raise BlobMissing(key)
     return path
 
