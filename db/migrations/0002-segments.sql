@@ -232,7 +232,13 @@ BEGIN
                          WHERE %4$s %%s ORDER BY %1$s LIMIT %5$s)',
                        CASE WHEN by_graph THEN 'v.embedding <#> $2' ELSE '(v.embedding <#> $2) + 0' END,
                        number,
-                       CASE WHEN only_visible THEN 'JOIN documents d ON ' || is_visible || filters END,
+                       CASE WHEN NOT only_visible THEN ''
+                            -- A document's row is looked at when the graph comes to its vector, and not all of them before.
+                            WHEN by_graph THEN format(
+                                'CROSS JOIN LATERAL (SELECT FROM documents d WHERE %s%s OFFSET 0) d', is_visible, filters
+                            )
+                            ELSE 'JOIN documents d ON ' || is_visible || filters
+                       END,
                        CASE WHEN own = vectors THEN 'true' ELSE 'v.tenant_id = $1' END,
                        wanted
                    ) AS scan

@@ -169,11 +169,13 @@ async def test_what_is_nearest_is_found(
     assert await recall(vectors) >= aim
     names = names[::2]
     assert await recall(vectors[::2], SearchFilters(collection="even")) >= aim
+    names = [f"d{number}" for number in range(19)]
+    assert await recall(vectors[:19], SearchFilters(document_ids=names)) >= aim
     names = ["d7"]
     assert await recall(vectors[7:8], SearchFilters(document_ids=["d7"])) == 1
     if graph:
         by_graph = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname ~ '^segment_.*embedding_idx$'"
-        await eventually(lambda: counted(alone, by_graph, 20))
+        await eventually(lambda: counted(alone, by_graph, 40))
 
 
 async def counted(pool: Pool, query: str, at_least: int) -> bool:
