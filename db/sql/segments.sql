@@ -26,8 +26,8 @@ SELECT set_config('lock_timeout', :milliseconds::integer::text, true);
 SELECT seal_segment(:number);
 
 -- name: mergeable$
--- Segments of one bucket that are to become one: those without a graph where they are enough for one, or `fanout` of much
--- the same size with graphs; as long as the server has the memory to build the new one (half as much again as the vectors).
+-- Segments of one bucket that are to become one: those without a graph where they are enough for one; or `fanout` of much
+-- the same size with graphs, if the server has the memory to build the new one (half as much again as the vectors).
 SELECT array_agg(number ORDER BY number)
 FROM (
     SELECT *, pg_relation_size(to_regclass('segment_' || number)) AS bytes FROM segments
