@@ -118,6 +118,8 @@ async def connect(
                 "hnsw.iterative_scan": "strict_order",
                 "hnsw.max_scan_tuples": str(SCANNED_CHUNKS_MAX),
                 "hnsw.scan_mem_multiplier": str(SCAN_MEMORY_MULTIPLIER),
+                # Compiling a search over many rows takes longer than the search.
+                "jit": "off",
             },
         )
     except ValueError as error:

@@ -53,7 +53,7 @@ async def test_each_subscriber_gets_its_own(hub: Hub, tenant: str) -> None:
         hub.document(f"{tenant}-2", "a") as foreign,
     ):
         async with writing() as kafka:
-            await kafka.send_and_wait(STATUS.name, b"no event at all", key=b"x", partition=0)
+            await kafka.send_and_wait(STATUS.name, b"no event at all", key=f"{tenant}/a".encode(), partition=0)
         await tell(status(tenant, "b"), status(tenant, "a", 1), delta(tenant, "q"), delta(tenant, "r"))
         await tell(status(tenant, "a", 2), status(f"{tenant}-2", "a", 3))
         async with asyncio.timeout(DEADLINE_S):
