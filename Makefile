@@ -86,7 +86,9 @@ chaos-broken: setup ## Break each promise on purpose, and see that the checker f
 CORPUS ?= 10k
 BENCHES := $(addprefix bench-,limits peers ingest search freshness guarantees report)
 .PHONY: bench $(BENCHES) bench-check
-bench: setup ## Measure everything beside the peers, CORPUS=3k, 10k, 100k or 1m chunks
+# The peers' environments are made with uv.
+bench $(BENCHES): export PATH := $(CURDIR)/.uv/bin:$(PATH)
+bench: setup ## Measure everything beside the peers, CORPUS=3k, 10k, 100k or 1m chunks, or public texts
 	@$(VENV)/python -m benchmarks --corpus $(CORPUS)
 $(BENCHES): setup ## Measure one part
 	@$(VENV)/python -m benchmarks --corpus $(CORPUS) $(@:bench-%=%)

@@ -55,7 +55,7 @@ def measure() -> dict[str, Cost]:
     """Costs by name, of an ingest over Kafka and of the parts alone."""
     with tempfile.TemporaryDirectory(prefix="millrace-check-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        corpora.write(folder / "corpus", corpora.SIZES[CORPUS])
+        corpora.write(folder / "corpus", corpora.documents(corpora.SIZES[CORPUS]))
         chunks, _ = limits.chunked(folder / "corpus")
         vectors, paces = limits.embedded([each.embedding_input() for each in chunks])
         with servers(folder / "alone") as started:

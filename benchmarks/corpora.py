@@ -8,7 +8,7 @@ sentences.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -102,10 +102,10 @@ def _table(weights: NDArray[np.float64]) -> NDArray[np.uint16]:
     return np.searchsorted(cumulative, (np.arange(CELLS) + 0.5) / CELLS).astype(np.uint16)
 
 
-def documents(chunks: int, seed: int = SEED) -> Iterator[Document]:
+def documents(chunks: int) -> Iterator[Document]:
     """As many as give so many chunks, within 2 %."""
-    language = Language(seed)
-    rng = np.random.default_rng([seed, chunks])
+    language = Language(SEED)
+    rng = np.random.default_rng([SEED, chunks])
     budget_tokens = chunks * TOKENS_PER_CHUNK
     number = 0
     while budget_tokens > 0:
@@ -173,14 +173,14 @@ def _block(
     yield from zip(np.split(words, cuts), np.split(forms, cuts), strict=True)
 
 
-def write(folder: Path, chunks: int, seed: int = SEED) -> dict[str, Any]:
+def write(folder: Path, documents: Iterable[Document]) -> dict[str, Any]:
     """Write documents.jsonl, questions.jsonl and about.json, which comes last and says that the others are whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng([seed, chunks, 1])
+    rng = np.random.default_rng(SEED)
     characters: list[int] = []
     texts: list[str] = []
     with (folder / "documents.jsonl").open("wb") as lines:
-        for document in documents(chunks, seed):
+        for document in documents:
             lines.write(orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE))
             characters.append(len(document.text))
             # Every document is as likely to be asked about (reservoir sampling).
@@ -192,8 +192,6 @@ def write(folder: Path, chunks: int, seed: int = SEED) -> dict[str, Any]:
             question = {"id": f"question-{number:04}", "text": _question(rng, texts[number % len(texts)])}
             lines.write(orjson.dumps(question, option=orjson.OPT_APPEND_NEWLINE))
     about = {
-        "seed": seed,
-        "chunks": chunks,
         "documents": len(characters),
         "characters": sum(characters),
         "characters_of_documents_by_decile": [int(cut) for cut in np.quantile(characters, np.arange(11) / 10)],
@@ -204,7 +202,8 @@ def write(folder: Path, chunks: int, seed: int = SEED) -> dict[str, Any]:
 
 def _question(rng: np.random.Generator, text: str) -> str:
     """Some words of one sentence, as somebody asks who remembers half of it."""
-    sentences = [line for line in re.split(r"[.\n]+", text) if line and not line.startswith("#")]
+    lines = [line for line in re.split(r"[.\n]+", text) if not line.startswith("#")]
+    sentences = [line for line in lines if len(re.findall("[A-Za-z]{2,}", line)) >= QUESTION_WORDS] or [text]
     words = re.findall("[a-z]+", sentences[rng.integers(0, len(sentences))].lower())
     told = [word for word in words if word not in common_words()] or words
     kept = sorted(rng.choice(len(told), min(len(told), QUESTION_WORDS), replace=False))

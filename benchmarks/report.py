@@ -13,7 +13,14 @@ from benchmarks.results import Results
 Section = Mapping[str, Any]
 Recorded = Mapping[str, Mapping[str, Section]]
 PEER = "peer "
-DOORS = {"over HTTP": "ingest over http", "over Kafka": "ingest over kafka"}
+DOORS = {
+    "over HTTP": "ingest over http",
+    "over Kafka": "ingest over kafka",
+    "over Kafka, embedder over HTTP": "ingest over kafka, embedder over http",
+}
+PUBLIC = "public"
+"""The corpus that `benchmarks.public` fetches."""
+CORPORA = (*SIZES, PUBLIC)
 
 
 def write(results: Results) -> None:
@@ -32,13 +39,15 @@ def write(results: Results) -> None:
 
 
 def _sizes(recorded: Recorded, part: str) -> list[str]:
-    return [size for size in SIZES if size in recorded.get(part, {})]
+    return [size for size in CORPORA if size in recorded.get(part, {})]
 
 
 def _ingest(recorded: Recorded, folder: Path) -> str:
     text = "## Ingest\n"
     for size in _sizes(recorded, DOORS["over HTTP"]):
-        sections = {f"Millrace {door}": recorded[part][size] for door, part in DOORS.items() if size in recorded[part]}
+        sections = {
+            f"Millrace {door}": recorded[part][size] for door, part in DOORS.items() if size in recorded.get(part, {})
+        }
         peers = {
             part.removeprefix(PEER): kinds[size] for part, kinds in recorded.items() if _is_peer(part, kinds, size)
         }
@@ -57,7 +66,7 @@ def _ingest(recorded: Recorded, folder: Path) -> str:
             for name, each in {**sections, **peers}.items()
         ]
         head = ["", "chunks", "chunks/s searchable", "chunks/s indexed", "text/s searchable", "text/s indexed"]
-        text += f"\n{size} chunks; text per second as a multiple of the best peer's.\n\n{_table(head, rows)}"
+        text += f"\nCorpus {size}; text per second as a multiple of the best peer's.\n\n{_table(head, rows)}"
         text += _bars(
             folder / f"ingest-{size}.png",
             {name: each["chunks_per_s_searchable"] for name, each in {**sections, **peers}.items()},
@@ -102,7 +111,7 @@ def _search(recorded: Recorded, folder: Path) -> str:
                 ]
         ratio = _ratio(both["gateway"]["p50_ms"], both["bare"]["p50_ms"])
         recalls = ", ".join(f"{name} {each}" for name, each in section.items() if name.startswith("recall"))
-        text += f"\n{size} chunks. Through the gateway {ratio} of the bare query at p50; {recalls}.\n\n"
+        text += f"\nCorpus {size}. Through the gateway {ratio} of the bare query at p50; {recalls}.\n\n"
         text += _table(["ms", "p50", "p95", "p99", "per s"], rows)
         text += _bars(
             folder / f"search-{size}.png",
@@ -122,7 +131,7 @@ def _freshness(recorded: Recorded, folder: Path) -> str:
         section = recorded["freshness"][size]
         loads = {name: each for name, each in section.items() if "found" in each}
         rows = [[name, *_percentiles(each["found"]), each["acknowledged"]["p50_ms"]] for name, each in loads.items()]
-        text += f"\nBeside {size} chunks.\n\n{_table(['ms', 'p50', 'p95', 'p99', 'acknowledged, p50'], rows)}"
+        text += f"\nBeside the corpus {size}.\n\n{_table(['ms', 'p50', 'p95', 'p99', 'acknowledged, p50'], rows)}"
         edit = section["edit"]
         text += (
             f"\nOne word of a document of {edit['chunks']} chunks: found after {edit['found_ms']} ms, "
@@ -143,7 +152,7 @@ def _costs(recorded: Recorded) -> str:
         memory = ", ".join(f"{name} {each:.0f}" for name, each in section["memory_mib_max"].items())
         stored, chunks = section["stored_bytes"], section["chunks"]
         text += (
-            f"\n{size} chunks: at most {memory} MiB; per chunk {stored['database'] / chunks:.0f} bytes in Postgres, "
+            f"\nCorpus {size}: at most {memory} MiB; per chunk {stored['database'] / chunks:.0f} bytes in Postgres, "
             f"{sum(stored['topics'].values()) / chunks:.0f} on Kafka, {stored['blobs'] / chunks:.0f} of blobs; "
             f"CPU ms per chunk {section['cpu_ms_per_chunk']}.\n"
         )

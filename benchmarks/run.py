@@ -4,11 +4,13 @@ import argparse
 import asyncio
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks import beside, corpora, freshness, ingest, limits, report, search
+from benchmarks import beside, corpora, freshness, ingest, limits, public, report, search
+from benchmarks.endpoint import MODEL
+from benchmarks.report import CORPORA, DOORS, PUBLIC
 from benchmarks.results import Results, say
 from benchmarks.system import System, millrace, servers
 from schemas.broker import BrokerSettings, ensure_topics
@@ -33,7 +35,8 @@ class Run:
         folder = self.data / "corpora" / self.size
         if not (folder / "about.json").exists():
             say(f"writing the corpus {self.size}")
-            corpora.write(folder, corpora.SIZES[self.size])
+            made = public.documents() if self.size == PUBLIC else corpora.documents(corpora.SIZES[self.size])
+            corpora.write(folder, made)
         return folder
 
     @property
@@ -75,7 +78,10 @@ def measure_ingest(run: Run) -> None:
 
 
 def measure_peers(run: Run) -> None:
-    """Each beside the others; one that fails is reported and left out."""
+    """Each beside the others, and then Millrace by the door of those that take no embedder in process.
+
+    A peer that fails is reported and left out.
+    """
     with servers(run.scratch, anew=True) as started:
         for peer in beside.PEERS:
             say(f"{peer} with {run.size}")
@@ -85,6 +91,19 @@ def measure_peers(run: Run) -> None:
                 say(str(error))
                 continue
             run.results.record(f"peer {peer}", run.size, figures)
+    say(f"Millrace over kafka with {run.size}, its embedder over http")
+    with ExitStack() as stack:
+        url, process = stack.enter_context(beside.endpoint(run.data / "logs"))
+        settings = {
+            "MILLRACE_EMBEDDER_KIND": "openai",
+            "MILLRACE_EMBEDDER_URL": url,
+            "MILLRACE_EMBEDDER_MODEL": MODEL,
+        }
+        system = stack.enter_context(millrace(run.scratch, anew=True, settings=settings))
+        system = replace(system, parts={**system.parts, "endpoint": process})
+        asyncio.run(ingest.warm_up(system, run.corpus))
+        figures = asyncio.run(ingest.ingest(system, run.corpus, ingest.over_kafka)).figures()
+    run.results.record(DOORS["over Kafka, embedder over HTTP"], run.size, figures)
 
 
 def measure_search(run: Run) -> None:
@@ -145,7 +164,7 @@ def main() -> None:
     """Run the parts that are named, in their order."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"Any of {', '.join(PARTS)}; all if none.")
-    parser.add_argument("--corpus", choices=corpora.SIZES, default="10k")
+    parser.add_argument("--corpus", choices=CORPORA, default="10k")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
