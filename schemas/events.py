@@ -333,7 +333,10 @@ def reaches(state: State, later: State) -> bool:
 
 
 class DocumentStatus(DerivedEvent):
-    """The newest state of a document; the topic is compacted, so the last one stays."""
+    """The newest state of a document; the topic is compacted, so the last one stays.
+
+    States on the way that last a moment only are not told.
+    """
 
     event_type = "millrace.document.status"
     state: State

@@ -56,7 +56,11 @@ class Producer:
     async def send(
         self, topic: Topic, records: Iterable[Outgoing], partition: int | None = None
     ) -> list[RecordMetadata]:
-        """Send records in order, each to ``partition`` or else to that of its key, and say where they are.
+        """Send records in order, all to ``partition`` or else each to that of its key; otherwise as `send_each`."""
+        return await self.send_each(topic, ((partition, record) for record in records))
+
+    async def send_each(self, topic: Topic, records: Iterable[tuple[int | None, Outgoing]]) -> list[RecordMetadata]:
+        """Send records, those to one partition in order, and say where they are.
 
         A place whose offset is negative is unknown: the broker had the record already, from an attempt whose answer was
         lost. Raises KafkaError; of it MessageSizeTooLargeError where a record does not fit into the topic, and
@@ -65,7 +69,7 @@ class Producer:
         producer = self._producer
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
-                return await _send(producer, topic, records, partition)
+                return await _send(producer, topic, records)
         except TimeoutError as error:
             await self._renew(producer)
             raise KafkaTimeoutError(f"No acknowledgement within {ACKNOWLEDGED_WITHIN_S:g} s") from error
@@ -101,11 +105,11 @@ class Producer:
 
 
 async def _send(
-    producer: AIOKafkaProducer, topic: Topic, records: Iterable[Outgoing], partition: int | None
+    producer: AIOKafkaProducer, topic: Topic, records: Iterable[tuple[int | None, Outgoing]]
 ) -> list[RecordMetadata]:
     sent = []
     try:
-        for key, value, headers in records:
+        for partition, (key, value, headers) in records:
             _require_fit(topic, key, value, headers)
             sent.append(await producer.send(topic.name, value, key=key, headers=list(headers), partition=partition))
     except KafkaError:

@@ -14,6 +14,9 @@ from schemas.errors import MillraceError
 from schemas.events import BlobContent, DocumentSubmitted
 from streams.together import Together
 
+COMPARED_AT_ONCE_BYTES_MAX = 65_536
+"""To hand it to a thread takes longer."""
+
 
 class OtherContent(MillraceError):
     """The content is not what was submitted."""
@@ -51,7 +54,10 @@ class Contents:
     async def file(self, content: BlobContent) -> AsyncIterator[Path]:
         """A file with the content, while the context lasts. Raises `BlobMissing` and `OtherContent`."""
         async with self._blobs.as_file(content.key) as path:
-            await asyncio.to_thread(_compare, path, content)
+            if content.size_bytes <= COMPARED_AT_ONCE_BYTES_MAX:
+                _compare(path, content)
+            else:
+                await asyncio.to_thread(_compare, path, content)
             yield path
 
     async def _write(self, tenant_id: str, key: str, data: bytes) -> bool:

@@ -60,6 +60,8 @@ class EmbedStage(Stage):
                 made.append((record, event, None))
             elif (key := processing.key_of(event)) in wanted:
                 made.append((record, *self._embedded(event, vectors)))
+                if len(event.chunks) == event.chunk_total:
+                    continue  # one batch is the whole document, and indexed before anybody has looked
                 newest[key] = (
                     record,
                     status_of_batch(

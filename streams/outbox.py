@@ -1,6 +1,5 @@
 """What the stages write to Kafka: events, statuses and dead letters, each acknowledged before its cause is."""
 
-import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -68,23 +67,15 @@ class Outbox:
 
         They keep the partition of what caused them, so that a document's order holds from stage to stage.
         """
-        await self._send(topic, cause.partition, ((cause, event, binary) for event, binary in events))
+        await self.emit_all(topic, ((cause, event, binary) for event, binary in events))
 
-    async def emit_all(self, topic: Topic, caused: Sequence[tuple[Record, Event, bytes | None]]) -> None:
-        """The same for what several records caused: those of one partition in order."""
-        by_partition: dict[int, list[tuple[Record, Event, bytes | None]]] = {}
-        for each in caused:
-            by_partition.setdefault(each[0].partition, []).append(each)
-        sent = await asyncio.gather(
-            *(self._send(topic, partition, each) for partition, each in by_partition.items()), return_exceptions=True
+    async def emit_all(self, topic: Topic, caused: Iterable[tuple[Record, Event, bytes | None]]) -> None:
+        """The same for what several records caused."""
+        records = (
+            (cause.partition, encode(event, binary=binary, traceparent=cause.traceparent))
+            for cause, event, binary in caused
         )
-        for error in sent:
-            if isinstance(error, BaseException):
-                raise error
-
-    async def _send(self, topic: Topic, partition: int, caused: Iterable[tuple[Record, Event, bytes | None]]) -> None:
-        records = (encode(event, binary=binary, traceparent=cause.traceparent) for cause, event, binary in caused)
-        await self._producer.send(of_generation(topic, self.generation), records, partition)
+        await self._producer.send_each(of_generation(topic, self.generation), records)
 
     async def tell(self, statuses: Sequence[tuple[Record, DocumentStatus]]) -> None:
         """Tell the consumers of the status topic, and the log, what records have caused."""

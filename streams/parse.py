@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import orjson
 from aiokafka.partitioner import murmur2
 
 from db import documents, processing
@@ -16,7 +16,6 @@ from db.errors import BlobMissing
 from db.pool import Pool
 from schemas.errors import InvalidEvent, MillraceError
 from schemas.events import (
-    BlobContent,
     Chunk,
     DocumentAttributes,
     DocumentCancelled,
@@ -48,6 +47,8 @@ BATCH_BYTES_MAX = 262_144
 """A batch is one Kafka event: big enough to spare per-event work, small enough for many to be in flight."""
 LIGHT_BYTES_MAX = 1_000_000
 """Most documents are below, and parsed within a second."""
+TOLD_AFTER_S = 0.1
+"""That a document is being parsed is told once that takes so long; for most there is sooner something newer to tell."""
 
 Written = DocumentSubmitted | DocumentDeleted | DocumentCancelled | DocumentResubmitted
 WRITTEN: tuple[type[Written], ...] = (DocumentSubmitted, DocumentDeleted, DocumentCancelled, DocumentResubmitted)
@@ -89,17 +90,18 @@ class ParseStage(Stage):
 
     def is_heavy(self, record: Record) -> bool:
         """Whether the content is large, or what is to be submitted again, which may be."""
-        try:
-            event = _read(record)
-        except InvalidEvent:
-            return False
-        match event:
-            case DocumentSubmitted(content=BlobContent(size_bytes=size_bytes)):
-                return size_bytes > LIGHT_BYTES_MAX
-        return isinstance(event, DocumentResubmitted)
+        if record.event_type != DocumentSubmitted.event_type:
+            return record.event_type == DocumentResubmitted.event_type
+        # Every submission is weighed as it comes, so it is not read for that as it is when its turn comes.
+        with suppress(orjson.JSONDecodeError, TypeError, KeyError):
+            size_bytes = orjson.loads(record.value or b"")["content"]["size_bytes"]
+            return bool(size_bytes > LIGHT_BYTES_MAX)
+        return False
 
     async def foresee(self, record: Record) -> None:
         """Stop what a cancellation or a deletion ends, before it comes to it in its lane."""
+        if record.event_type not in {DocumentCancelled.event_type, DocumentDeleted.event_type}:
+            return
         try:
             event = _read(record)
         except InvalidEvent:
@@ -212,7 +214,11 @@ class ParseStage(Stage):
             heavy = content.size_bytes > LIGHT_BYTES_MAX
             try:
                 async with self._contents.file(content) as path:
-                    parsed = await self._parsed(record, self._parse_in_turn(event, path, heavy=heavy))
+                    parsed = await self._parsed(
+                        record,
+                        self._parse_in_turn(event, path, heavy=heavy),
+                        _status(record, event, State.PARSING) if run.is_news else None,
+                    )
             except BlobMissing:
                 # The generation that this one follows may have gone on, and have had the content deleted.
                 if (end := ended(await self._precedent.of(event, record.position))) is None:
@@ -257,28 +263,25 @@ class ParseStage(Stage):
         )
 
     async def _begin_runs(self, submissions: Sequence[tuple[Record, DocumentSubmitted]]) -> Sequence[processing.Run]:
-        """Note and tell that submissions are parsed; their content is in the object store, or will be."""
-        runs = await processing.begin_runs(
+        """Note that submissions are parsed; their content is in the object store, or will be."""
+        return await processing.begin_runs(
             self._pool, [processing.Submission(record.position, event) for record, event in submissions]
         )
-        await self.outbox.tell(
-            [
-                (record, _status(record, event, State.PARSING))
-                for (record, event), run in zip(submissions, runs, strict=True)
-                if run.is_news
-            ]
-        )
-        return runs
 
     async def _wanted(self, revisions: Sequence[processing.RevisionKey]) -> Sequence[bool]:
         wanted = await processing.wanted(self._pool, revisions)
         return [revision in wanted for revision in revisions]
 
-    async def _parsed(self, record: Record, work: Coroutine[Any, Any, Parsed]) -> Parsed | None:
-        """The parsed file; None if what was foreseen has stopped it."""
+    async def _parsed(
+        self, record: Record, work: Coroutine[Any, Any, Parsed], status: DocumentStatus | None
+    ) -> Parsed | None:
+        """The parsed file; None if what was foreseen has stopped it. ``status`` is told of one that takes long."""
         parsing = asyncio.create_task(work)
         self._parsing[record.key] = record.position, parsing
         try:
+            _, unfinished = await asyncio.wait([parsing], timeout=TOLD_AFTER_S)
+            if unfinished and status:
+                await self.outbox.tell([(record, status)])
             await asyncio.wait([parsing])
         finally:
             del self._parsing[record.key]
@@ -310,7 +313,6 @@ def batches(chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, ...]]:
         yield tuple(batch)
 
 
-@lru_cache(maxsize=1)  # A record that comes in is foreseen, and then weighed.
 def _read(record: Record) -> Written:
     event, _ = decode(WRITTEN, record.key, record.value, record.headers)
     return event

@@ -42,6 +42,12 @@ class Record:
         tenant_id, _, subject_id = (self.key or b"").decode(errors="replace").partition("/")
         return tenant_id, subject_id
 
+    @property
+    def event_type(self) -> str | None:
+        """What kind of event it says it is, without a look at whether it is one."""
+        given = next((value for name, value in self.headers if name.lower() == "ce_type"), None)
+        return (given or b"").decode(errors="replace") or None
+
     def about(self) -> dict[str, str | int]:
         """What a log line needs to say which record it is about."""
         tenant_id, subject_id = self.ids

@@ -74,7 +74,7 @@ def _kind(call: Call) -> str:
 
 
 WINDOWS = [
-    Window("W1", "parse", "`parsing` is stored, but not told", after("db.processing:begin_runs")),
+    Window("W1", "parse", "a run is noted, but nothing is parsed", after("db.processing:begin_runs")),
     Window(
         "W2",
         "parse",
@@ -113,7 +113,7 @@ WINDOWS = [
     Window(
         "W13", "parse", "the letter of what is no event is kept, but not sent", after("db.dead_letters:add"), "garbage"
     ),
-    Window("W14", "embed", "`indexing` is told, but no batch sent", before_sending(EMBEDDED)),
+    Window("W14", "embed", "vectors are made, but not sent", before_sending(EMBEDDED)),
     Window("W15", "embed", "one batch is sent, but not the others", after_sending(EMBEDDED), "long"),
     Window("W16", "embed", "all batches are sent, but not acknowledged", after("streams.embed:EmbedStage.handle")),
     Window("W17", "index", "rows are stored, but not committed", after("db.chunks:store"), "edit"),

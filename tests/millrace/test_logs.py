@@ -70,7 +70,7 @@ async def test_a_document_is_followed_through_the_logs(
     }
     assert request["ms"] > 0
     assert datetime.fromisoformat(request["timestamp"]).tzinfo is not None
-    for state in ("parsing", "embedding", "indexed"):
+    for state in ("embedding", "indexed"):
         line = await eventually(lambda state=state: told(worker.logs, state))  # type: ignore[misc]
         assert line is not None
         assert (line["document_id"], line["revision"]) == ("d", accepted["revision"])
