@@ -1,7 +1,6 @@
 """`blob_uses`: which revision needs which blob, so that every blob goes when nobody needs it, and not before."""
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
 
 from db.blobs import Blobs
 from db.documents import DocumentKey
@@ -12,35 +11,6 @@ _queries = load("blob_uses")
 
 SWEPT_BLOBS_MAX = 1_000
 """In one round of deleting."""
-
-
-class Use(NamedTuple):
-    """A revision's need of a blob. ``derived``: made by the parse stage, not submitted."""
-
-    tenant_id: str
-    document_id: str
-    revision: int
-    blob_key: str
-    derived: bool
-
-
-async def begin(pool: Pool, uses: Sequence[Use]) -> list[bool]:
-    """Note uses before their blobs are written or read; false for each that has ended already, or would never end.
-
-    Under the lock of each document, so that whoever ends the uses of a revision ends this one, too, or this one never
-    begins: a run of the parse stage that comes too late leaves no blob behind.
-    """
-    tenant_ids, document_ids, revisions, blob_keys, derived = zip(*uses, strict=True)
-    rows = _queries.begin_uses(
-        pool,
-        tenant_ids=tenant_ids,
-        document_ids=document_ids,
-        revisions=revisions,
-        blob_keys=blob_keys,
-        derived=derived,
-    )
-    begun = {Use(*row) for *row, has_begun in [tuple(row) async for row in rows] if has_begun}
-    return [use in begun for use in uses]
 
 
 async def needed(pool: Pool, blobs: Sequence[tuple[str, str]]) -> list[bool]:

@@ -90,10 +90,11 @@ async def note_attempt(pool: Pool, tenant_id: str, document_id: str, revision: i
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What the parse stage begins with. Its content is in the object store, or will be."""
+    """What the parse stage begins with. Its content is in the object store, or will be; as will its text."""
 
     revision: int
     event: DocumentSubmitted
+    text_key: str
 
     @property
     def original(self) -> str | None:
@@ -119,7 +120,11 @@ class Run:
 
 
 async def begin_runs(pool: Pool, submissions: Sequence[Submission]) -> list[Run]:
-    """Note that submissions are parsed from now on, what they are, and that they need their blobs."""
+    """Note that submissions are parsed from now on, what they are, and that they need their blobs.
+
+    Under the lock of each document, so that whoever ends the uses of a revision ends these, too, or they never begin: a
+    run that comes too late leaves no blob behind.
+    """
     rows = _queries.begin_runs(
         pool,
         runs=[
@@ -129,6 +134,7 @@ async def begin_runs(pool: Pool, submissions: Sequence[Submission]) -> list[Run]
                 "revision": each.revision,
                 "submission": each.event.model_dump(mode="json", exclude_none=True),
                 "original": each.original,
+                "text_key": each.text_key,
             }
             for each in submissions
         ],

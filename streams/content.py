@@ -29,7 +29,6 @@ class Contents:
 
     def __init__(self, pool: Pool, blobs: Blobs) -> None:
         self._blobs = blobs
-        self._begin_use = Together[blob_uses.Use, bool](lambda uses: blob_uses.begin(pool, uses))
         self._is_needed = Together[tuple[str, str], bool](lambda keys: blob_uses.needed(pool, keys))
         self._writing: set[asyncio.Task[bool]] = set()
 
@@ -42,13 +41,6 @@ class Contents:
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
         return await asyncio.shield(writing)
-
-    async def keep_text(self, tenant_id: str, document_id: str, revision: int, text: str) -> str | None:
-        """Keep an extracted text and return its key, which no other run has; None if it is not wanted any more."""
-        key = f"{tenant_id}/texts/{document_id}/{revision}-{uuid.uuid4().hex[:12]}"
-        if not await self._begin_use(blob_uses.Use(tenant_id, document_id, revision, key, derived=True)):
-            return None
-        return key if await self.keep(tenant_id, key, text.encode()) else None
 
     @asynccontextmanager
     async def file(self, content: BlobContent) -> AsyncIterator[Path]:
@@ -67,6 +59,11 @@ class Contents:
         # Whoever deleted it did so before it was there: this worker was away for long.
         await self._blobs.delete([key])
         return False
+
+
+def new_text_key(tenant_id: str, document_id: str, revision: int) -> str:
+    """Where a run keeps the text that it extracts; no other run has the same key."""
+    return f"{tenant_id}/texts/{document_id}/{revision}-{uuid.uuid4().hex[:12]}"
 
 
 def content_of(event: DocumentSubmitted, revision: int) -> tuple[BlobContent, bytes | None]:

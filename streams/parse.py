@@ -33,7 +33,7 @@ from schemas.events import (
 )
 from schemas.topics import CHUNKED, SUBMITTED
 from schemas.wire import decode
-from streams.content import Contents, content_of
+from streams.content import Contents, content_of, new_text_key
 from streams.fair import FairGate
 from streams.outbox import Outbox, failed_event, failure_of
 from streams.parser import Parsed, Parser
@@ -82,8 +82,9 @@ class ParseStage(Stage):
         self._contents = Contents(pool, blobs)
         self._precedent = Precedent(pool, outbox.standing)
         self._parsing: dict[bytes | None, tuple[int, asyncio.Future[Parsed]]] = {}
-        self._begin = Together(self._begin_runs)
-        self._is_wanted = Together(self._wanted)
+        self._begin = Together[processing.Submission, processing.Run](
+            lambda submissions: processing.begin_runs(pool, submissions)
+        )
         self._report = Together(outbox.report)
         self._foreseen: set[tuple[int, int]] = set()
         """Partition and position of what was foreseen here; what comes from another worker is foreseen again."""
@@ -204,12 +205,14 @@ class ParseStage(Stage):
     async def _parse(self, record: Record, event: DocumentSubmitted, settled: asyncpg.Record | None) -> None:
         end = ended(settled)
         content, inline = content_of(event, record.position)
-        run = await self._begin((record, event.model_copy(update={"content": content})))
+        text_key = new_text_key(event.tenant_id, event.document_id, record.position)
+        submission = processing.Submission(record.position, event.model_copy(update={"content": content}), text_key)
+        run = await self._begin(submission)
         if not content.key.startswith(f"{event.tenant_id}/"):
             raise ForeignContent(content.key)
         if inline is not None and end is None and run.has_original:
             await self._contents.keep(event.tenant_id, content.key, inline)
-        parsed, text_key = None, None
+        parsed = None
         if end is None and run.is_wanted:
             heavy = content.size_bytes > LIGHT_BYTES_MAX
             try:
@@ -223,10 +226,8 @@ class ParseStage(Stage):
                 # The generation that this one follows may have gone on, and have had the content deleted.
                 if (end := ended(await self._precedent.of(event, record.position))) is None:
                     raise
-        if parsed:
-            text_key = await self._contents.keep_text(event.tenant_id, event.document_id, record.position, parsed.text)
-        is_wanted = text_key and await self._is_wanted((event.tenant_id, event.document_id, record.position))
-        if run.number is None or parsed is None or text_key is None or not is_wanted:
+        is_kept = parsed and await self._contents.keep(event.tenant_id, text_key, parsed.text.encode())
+        if run.number is None or parsed is None or not is_kept:
             await self._drop(record, event, end or Cancelled())
             return
         attributes = DocumentAttributes.model_validate(event.model_dump(include=set(DocumentAttributes.model_fields)))
@@ -261,16 +262,6 @@ class ParseStage(Stage):
                 for batch in batches(parsed.chunks)
             ),
         )
-
-    async def _begin_runs(self, submissions: Sequence[tuple[Record, DocumentSubmitted]]) -> Sequence[processing.Run]:
-        """Note that submissions are parsed; their content is in the object store, or will be."""
-        return await processing.begin_runs(
-            self._pool, [processing.Submission(record.position, event) for record, event in submissions]
-        )
-
-    async def _wanted(self, revisions: Sequence[processing.RevisionKey]) -> Sequence[bool]:
-        wanted = await processing.wanted(self._pool, revisions)
-        return [revision in wanted for revision in revisions]
 
     async def _parsed(
         self, record: Record, work: Coroutine[Any, Any, Parsed], status: DocumentStatus | None

@@ -1,2 +1,2 @@
-DROP FUNCTION publish_revision, replace_older, take_batch, delete_chunks, begin_run, begin_use, note_use, lock_document,
+DROP FUNCTION publish_revision, replace_older, take_batch, delete_chunks, begin_run, note_use, lock_document,
     is_wanted;

@@ -43,26 +43,11 @@ BEGIN
 END
 $$;
 
--- Note that a revision needs a blob, before that is written or read; false where the use has ended, or would never end.
-CREATE FUNCTION begin_use(of_tenant text, of_document text, of_revision bigint, of_blob text, is_derived boolean)
-RETURNS boolean LANGUAGE plpgsql
-AS $$
-BEGIN
-    IF lock_document(of_tenant, of_document) > of_revision THEN
-        RETURN false;
-    END IF;
-    -- In a statement of its own: within that of the lock it would still see what was before.
-    IF is_derived AND NOT is_wanted(of_tenant, of_document, of_revision) THEN
-        RETURN false;
-    END IF;
-    RETURN note_use(of_tenant, of_document, of_revision, of_blob, is_derived);
-END
-$$;
-
 -- A run of the parse stage begins: count it, move what was only received on, and note what was submitted, with where its
--- content lies if that was known once, and that it needs that blob. `run` is its number, null if the revision is forgotten.
+-- content lies if that was known once, and that it needs that blob and the text that it will make. `run` is its number, null
+-- if the revision is forgotten; `wanted`, whether anything may still come of it.
 CREATE FUNCTION begin_run(
-    of_tenant text, of_document text, of_revision bigint, submitted jsonb, original text,
+    of_tenant text, of_document text, of_revision bigint, submitted jsonb, original text, extracted text,
     OUT run integer, OUT state text, OUT wanted boolean, OUT begun boolean
 ) LANGUAGE plpgsql
 AS $$
@@ -88,6 +73,9 @@ BEGIN
     RETURNING p.runs, p.state INTO run, state;
     wanted := is_wanted(of_tenant, of_document, of_revision);
     begun := original IS NOT NULL AND note_use(of_tenant, of_document, of_revision, original, false);
+    IF wanted THEN
+        PERFORM note_use(of_tenant, of_document, of_revision, extracted, true);
+    END IF;
 END
 $$;
 

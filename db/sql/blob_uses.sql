@@ -1,13 +1,3 @@
--- name: begin_uses
--- Note that revisions need blobs, and say of each use whether it has begun.
-SELECT *, begin_use(tenant_id, document_id, revision, blob_key, derived) AS begun
-FROM (
-    SELECT * FROM unnest(
-        :tenant_ids::text[], :document_ids::text[], :revisions::bigint[], :blob_keys::text[], :derived::boolean[]
-    ) AS u (tenant_id, document_id, revision, blob_key, derived)
-    ORDER BY tenant_id, document_id
-) uses;
-
 -- name: needed
 -- Which of these blobs any revision still needs.
 SELECT tenant_id, blob_key FROM unnest(:tenant_ids::text[], :blob_keys::text[]) AS k (tenant_id, blob_key)

@@ -50,11 +50,11 @@ WHERE tenant_id = :tenant_id AND document_id = :document_id AND revision = :revi
 SELECT r.tenant_id, r.document_id, r.revision, b.run, b.state, b.wanted, b.begun
 FROM (
     SELECT * FROM jsonb_to_recordset(:runs) AS r (
-        tenant_id text, document_id text, revision bigint, submission jsonb, original text
+        tenant_id text, document_id text, revision bigint, submission jsonb, original text, text_key text
     )
     ORDER BY tenant_id, document_id, revision
 ) r
-CROSS JOIN LATERAL begin_run(r.tenant_id, r.document_id, r.revision, r.submission, r.original) b;
+CROSS JOIN LATERAL begin_run(r.tenant_id, r.document_id, r.revision, r.submission, r.original, r.text_key) b;
 
 -- name: wanted
 -- Of which of these revisions anything may still come.

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from db import blob_uses, processing
-from db.blob_uses import Use
+from db import blob_uses
 from db.pool import Pool
+from db.processing import Submission, begin_runs
 from schemas.events import BlobContent, DocumentSubmitted
 from tests.conditions import eventually
 from tests.db.rows import publish, publish_in
@@ -16,28 +16,31 @@ async def is_waiting(pool: Pool) -> bool:
     return bool(await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
 
+def submission(tenant: str, document_id: str, revision: int) -> Submission:
+    content = BlobContent(key=f"{tenant}/original-{document_id}", size_bytes=1)
+    event = DocumentSubmitted(tenant_id=tenant, document_id=document_id, media_type="text/plain", content=content)
+    return Submission(revision, event, f"{tenant}/text-{document_id}")
+
+
 @pytest.mark.parametrize("before", [None, 4])
 async def test_what_waited_for_the_lock_sees_what_was_done_under_it(
     pool: Pool, tenant: str, before: int | None
 ) -> None:
     if before:
         await publish(pool, tenant, "d", before, ["a"])
-    text, original = (Use(tenant, "d", 5, f"{tenant}/{kind}", kind == "text") for kind in ("text", "original"))
-    content = BlobContent(key=original.blob_key, size_bytes=1)
-    submission = DocumentSubmitted(tenant_id=tenant, document_id="d", media_type="text/plain", content=content)
     async with pool.acquire() as connection, connection.transaction():
         await publish_in(connection, tenant, "d", 5, ["a"])
-        begun = asyncio.create_task(blob_uses.begin(pool, [text]))
+        begun = asyncio.create_task(begin_runs(pool, [submission(tenant, "d", 5)]))
         await eventually(lambda: is_waiting(pool))
-        run = asyncio.create_task(processing.begin_runs(pool, [processing.Submission(5, submission)]))
-    assert await begun == [False]
-    [known] = await run
-    assert (known.number, known.is_news, known.is_wanted) == (1, False, False)
-    assert await blob_uses.needed(pool, [(tenant, text.blob_key), (tenant, original.blob_key)]) == [False, True]
+    [run] = await begun
+    assert (run.number, run.is_news, run.is_wanted) == (1, False, False)
+    blobs = [(tenant, f"{tenant}/{kind}-d") for kind in ("text", "original")]
+    assert await blob_uses.needed(pool, blobs) == [False, True]
 
 
-async def test_each_use_is_answered_for_itself(pool: Pool, tenant: str) -> None:
+async def test_each_submission_is_answered_for_itself(pool: Pool, tenant: str) -> None:
     await publish(pool, tenant, "gone", 6, ["a"])
-    uses = [Use(tenant, document_id, 5, f"{tenant}/{document_id}", derived=True) for document_id in ("z", "gone", "a")]
-    assert await blob_uses.begin(pool, uses) == [True, False, True]
-    assert await blob_uses.needed(pool, [use[::3] for use in uses]) == [True, False, True]
+    names = ("z", "gone", "a")
+    runs = await begin_runs(pool, [submission(tenant, name, 5) for name in names])
+    assert [(run.number, run.is_wanted) for run in runs] == [(1, True), (None, False), (1, True)]
+    assert await blob_uses.needed(pool, [(tenant, f"{tenant}/text-{name}") for name in names]) == [True, False, True]

@@ -10,8 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from db import blob_uses, dead_letters, documents, generations, succession
-from db.blob_uses import Use
+from db import dead_letters, documents, generations, succession
 from db.blobs import Blobs, BlobSettings
 from db.dead_letters import Letter, LetterState
 from db.errors import BlobMissing, GenerationBehind, GenerationMissing
@@ -200,16 +199,21 @@ async def test_how_a_revision_was_settled(opened: Opened) -> None:
     assert await succession.outcome(pool, 9, TENANT, "d", 5) is None  # of a generation that is gone
 
 
+async def note_use(pool: Pool, revision: int, key: str) -> None:
+    await pool.execute("SELECT note_use($1, 'd', $2, $3, $4)", TENANT, revision, key, "texts" in key)
+
+
 async def test_one_that_is_dropped_takes_its_blobs_along_and_no_others(opened: Opened, tmp_path: Path) -> None:
     pool = await opened(1)
     number = await build(pool)
     other = await opened(number)
     blobs = Blobs(BlobSettings(url=str(tmp_path)))
     for use, key in ((pool, "t/texts/live"), (pool, "t/originals/live"), (other, "t/texts/other")):
-        await blob_uses.begin(use, [Use(TENANT, "d", 5, key, derived="texts" in key)])
+        await note_use(use, 5, key)
         await blobs.put(key, b"x")
     originals = [(5, "t/originals/live"), (4, "t/originals/older")]
-    await blob_uses.begin(other, [Use(TENANT, "d", revision, key, derived=False) for revision, key in originals])
+    for revision, key in originals:
+        await note_use(other, revision, key)
     await blobs.put("t/originals/older", b"x")
     await settle(pool, "d", 5)
     await generations.abandon(pool, number)

@@ -13,6 +13,7 @@ from typing import Any
 import uvloop
 
 from millrace import logs
+from streams import parse
 from streams.worker import run_worker
 from tests.guarantees.windows import BY_NAME, Window
 
@@ -30,6 +31,7 @@ def live(connection: Connection, environment: Mapping[str, str | None], log_path
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     logs.configure("info")
+    parse.TOLD_AFTER_S = 0.0  # the tests wait to hear of it, however soon it is over
     uvloop.run(_work(connection, stages))
 
 

@@ -82,7 +82,12 @@ WINDOWS = [
         Place("db.blobs:Blobs.put", True, lambda call: "/originals/" in call["key"]),
     ),
     Window("W3", "parse", "the original is written, but nothing made of it", after_putting("/originals/")),
-    Window("W4", "parse", "the text is noted as needed, but not written", after("db.blob_uses:begin")),
+    Window(
+        "W4",
+        "parse",
+        "the text is made, but not written",
+        Place("db.blobs:Blobs.put", True, lambda call: "/texts/" in call["key"]),
+    ),
     Window("W5", "parse", "the text is written, but no chunk sent", after_putting("/texts/")),
     Window("W6", "parse", "one batch of chunks is sent, but not the others", after_sending(CHUNKED), "long"),
     Window(
@@ -158,7 +163,7 @@ WINDOWS = [
     ),
 ]
 SLEEPS = [
-    Window("Z1", "parse", "before the text is noted as needed", Place("db.blob_uses:begin", True)),
+    Window("Z1", "parse", "before a run is noted", Place("db.processing:begin_runs", True)),
     Window("Z2", "index", "before an event is applied", Place("db.documents:apply", True)),
     Window("Z3", "answer", "before an answer is stored", Place("streams.answer:AnswerStage._store", True), "ask"),
 ]
