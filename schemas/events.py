@@ -314,7 +314,8 @@ _ENDED_EARLY = frozenset({State.FAILED, State.CANCELLED})
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.RECEIVED: frozenset({State.PARSING}) | _ENDED_EARLY,
     State.PARSING: frozenset({State.EMBEDDING}) | _ENDED_EARLY,
-    State.EMBEDDING: frozenset({State.INDEXING}) | _ENDED_EARLY,
+    # One batch of chunks may be the whole document; then it is indexed at once.
+    State.EMBEDDING: frozenset({State.INDEXING, State.INDEXED}) | _ENDED_EARLY,
     State.INDEXING: frozenset({State.INDEXED}) | _ENDED_EARLY,
     State.INDEXED: frozenset(),
     State.FAILED: frozenset(),

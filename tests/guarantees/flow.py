@@ -54,7 +54,11 @@ class Log:
 
     async def send(self, topic: Topic, records: Iterable[Outgoing], partition: int | None = None) -> None:
         """Append records, and acknowledge them."""
-        for key, value, headers in records:
+        await self.send_each(topic, ((partition, record) for record in records))
+
+    async def send_each(self, topic: Topic, records: Iterable[tuple[int | None, Outgoing]]) -> None:
+        """The same, each to a partition of its own."""
+        for partition, (key, value, headers) in records:
             offset = len(self.records[topic.name])
             self.records[topic.name].append(
                 Record(topic.name, partition or 0, offset, 0, key, value, tuple(headers), 1_700_000_000_000)  # type: ignore[arg-type]

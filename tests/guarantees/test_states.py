@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from itertools import product
 from typing import ClassVar
 
 import asyncpg
@@ -22,7 +23,9 @@ from db.pool import DatabaseSettings, Pool, close, connect
 from schemas.events import TRANSITIONS, State, reaches
 from tests.guarantees.flow import STAGES, Document, Flow
 
-TEXTS = ("The pin is yellow.", "The pin is red.", " ".join(f"Sentence {index} stands here." for index in range(2_000)))
+LONG = " ".join(f"Sentence {index} stands here." for index in range(4_000))
+"""Several batches of chunks."""
+TEXTS = ("The pin is yellow.", "The pin is red.", LONG)
 NO_PDF = "This is no PDF."
 EXAMPLES = 15
 STEPS = 16
@@ -201,8 +204,8 @@ def test_every_step_is_one_of_the_table_and_every_end_sound(watched: None) -> No
             Courses.runner.run(close(Courses.pool))
 
 
-async def _to_the_end(flow: Flow) -> None:
-    await flow.receive(await flow.submit(TEXTS[0]))
+async def _to_the_end(flow: Flow, text: str) -> None:
+    await flow.receive(await flow.submit(text))
     await flow.drain()
     await flow.receive(await flow.delete(), State.DELETING)
     await flow.drain()
@@ -214,11 +217,11 @@ async def _undeleted(flow: Flow) -> None:
     await flow.drain()
 
 
-async def _ended(flow: Flow, stages: tuple[str, ...], *, fails: bool, unparsable: bool = False) -> None:
+async def _ended(flow: Flow, text: str, stages: tuple[str, ...], *, fails: bool, unparsable: bool = False) -> None:
     """A revision that ends behind these stages: it fails in the next one, or is cancelled."""
-    await flow.receive(await flow.submit(NO_PDF if unparsable else TEXTS[0], *["application/pdf"] * unparsable))
+    await flow.receive(await flow.submit(NO_PDF if unparsable else text, *["application/pdf"] * unparsable))
     for stage in stages:
-        await flow.step(stage)
+        await flow.step(stage, len(flow.records(stage)))
     if not fails:
         await flow.foresee(await flow.cancel())
     elif not unparsable:
@@ -227,15 +230,17 @@ async def _ended(flow: Flow, stages: tuple[str, ...], *, fails: bool, unparsable
 
 
 async def test_every_transition_of_the_table_is_walked(watched: None, pool: Pool) -> None:
-    flow = Flow(pool)
-    await _to_the_end(flow)
-    found = await walked(flow)
+    found = set()
+    for text in TEXTS:
+        flow = Flow(pool)
+        await _to_the_end(flow, text)
+        found |= await walked(flow)
     flow = Flow(pool)
     await _undeleted(flow)
     found |= await walked(flow)
-    for fails in (True, False):
+    for text, fails in product(TEXTS, (True, False)):
         for stages, unparsable in ((), False), (("parse",), True), (("parse",), False), (("parse", "embed"), False):
             flow = Flow(pool)
-            await _ended(flow, stages, fails=fails, unparsable=unparsable)
+            await _ended(flow, text, stages, fails=fails, unparsable=unparsable)
             found |= await walked(flow)
     assert found == {(state, following) for state in State for following in TRANSITIONS[state]}
