@@ -110,7 +110,8 @@ async def test_the_status_topic_tells_the_course_in_order(kafka: Broker, client:
         submit(kafka, submission(tenant, "long", text), "murmur2_random")
         course = await statuses.course(tenant, "long")
     assert [status.state for status in course] == sorted((status.state for status in course), key=STATES.index)
-    assert {status.state for status in course} == {State.PARSING, State.EMBEDDING, State.INDEXING, State.INDEXED}
+    # That it is parsed is told where that takes long.
+    assert {status.state for status in course} - {State.PARSING} == {State.EMBEDDING, State.INDEXING, State.INDEXED}
     done = [status.chunks_done for status in course]
     assert done == sorted(done)
     assert course[-1].chunks_done == course[-1].chunks_total == done[-1]
