@@ -1,6 +1,5 @@
 """Batches are bounded, and keys go where Kafka's own partitioner puts them."""
 
-
 from aiokafka import AIOKafkaProducer
 from hypothesis import given, settings
 from hypothesis import strategies as st
