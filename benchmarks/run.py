@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks import beside, corpora, freshness, ingest, limits, public, report, search
 from benchmarks.endpoint import MODEL
@@ -71,8 +72,7 @@ def measure_ingest(run: Run) -> None:
     for door, name, home in ((ingest.over_kafka, "kafka", run.scratch), (ingest.over_http, "http", run.home)):
         say(f"ingest of {run.size} over {name}")
         with millrace(home, anew=True) as system:
-            asyncio.run(ingest.warm_up(system, run.corpus))
-            figures = asyncio.run(ingest.ingest(system, run.corpus, door)).figures()
+            figures = _ingest(system, run, door)
             figures["stored_bytes"] = asyncio.run(ingest.stored(system))
         run.results.record(f"ingest over {name}", run.size, figures)
 
@@ -91,6 +91,10 @@ def measure_peers(run: Run) -> None:
                 say(str(error))
                 continue
             run.results.record(f"peer {peer}", run.size, figures)
+    _measure_by_endpoint(run)
+
+
+def _measure_by_endpoint(run: Run) -> None:
     say(f"Millrace over kafka with {run.size}, its embedder over http")
     with ExitStack() as stack:
         url, process = stack.enter_context(beside.endpoint(run.data / "logs"))
@@ -100,9 +104,7 @@ def measure_peers(run: Run) -> None:
             "MILLRACE_EMBEDDER_MODEL": MODEL,
         }
         system = stack.enter_context(millrace(run.scratch, anew=True, settings=settings))
-        system = replace(system, parts={**system.parts, "endpoint": process})
-        asyncio.run(ingest.warm_up(system, run.corpus))
-        figures = asyncio.run(ingest.ingest(system, run.corpus, ingest.over_kafka)).figures()
+        figures = _ingest(replace(system, parts={**system.parts, "endpoint": process}), run, ingest.over_kafka)
     run.results.record(DOORS["over Kafka, embedder over HTTP"], run.size, figures)
 
 
@@ -129,14 +131,19 @@ def measure_guarantees(run: Run) -> None:
         say(f"ingest of {run.size} without {name}")
         with millrace(run.scratch, anew=True) as system:
             system.alter_postgres(setting)
-            asyncio.run(ingest.warm_up(system, run.corpus))
-            figures = asyncio.run(ingest.ingest(system, run.corpus, ingest.over_kafka)).figures()
+            figures = _ingest(system, run, ingest.over_kafka)
         run.results.record(f"ingest without {name}", run.size, figures)
 
 
 def draw(run: Run) -> None:
     """The table and the plots of what is recorded."""
     report.write(run.results)
+
+
+def _ingest(system: System, run: Run, door: ingest.Door) -> dict[str, Any]:
+    """The corpus through a door, into a Millrace that is warm."""
+    asyncio.run(ingest.warm_up(system, run.corpus))
+    return asyncio.run(ingest.ingest(system, run.corpus, door)).figures()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from schemas.broker import BrokerSettings
 from schemas.errors import InvalidEvent
 from schemas.events import ChatEventBase, DocumentStatus, Event
 from schemas.topics import CHAT_EVENTS, STATUS
-from schemas.wire import decode
+from schemas.wire import decode, ids_of
 
 log = structlog.get_logger()
 
@@ -144,8 +144,7 @@ class Hub:
 
     def _dispatch(self, record: ConsumerRecord) -> None:
         # Most documents have no follower, and to read a key takes a hundredth of what it takes to read an event.
-        tenant_id, _, document_id = (record.key or b"").decode(errors="replace").partition("/")
-        if record.topic == STATUS.name and ("document", tenant_id, document_id) not in self._subscriptions:
+        if record.topic == STATUS.name and ("document", *ids_of(record.key)) not in self._subscriptions:
             return
         topic = STATUS if record.topic == STATUS.name else CHAT_EVENTS
         try:

@@ -84,6 +84,12 @@ def encode(event: Event, *, binary: bytes | None = None, traceparent: str | None
     return Record(event.key(), message.value, headers)
 
 
+def ids_of(key: bytes | None) -> tuple[str, str]:
+    """Tenant and document (or conversation) as a key says them; empty where it says nothing of the kind."""
+    tenant_id, _, subject_id = (key or b"").decode(errors="replace").partition("/")
+    return tenant_id, subject_id
+
+
 def decode(kinds: Sequence[type[E]], key: bytes | None, value: bytes | None, headers: Headers) -> tuple[E, memoryview]:
     """Read a record as one of ``kinds``: the event, and the raw bytes behind its body (empty if there are none).
 

@@ -60,14 +60,10 @@ class EmbedStage(Stage):
                 made.append((record, event, None))
             elif (key := processing.key_of(event)) in wanted:
                 made.append((record, *self._embedded(event, vectors)))
-                if len(event.chunks) == event.chunk_total:
-                    continue  # one batch is the whole document, and indexed before anybody has looked
-                newest[key] = (
-                    record,
-                    status_of_batch(
-                        event, State.INDEXING if event.last else State.EMBEDDING, event.chunks[-1].ordinal + 1
-                    ),
-                )
+                # A document of one batch is indexed before anybody has looked.
+                if len(event.chunks) < event.chunk_total:
+                    state = State.INDEXING if event.last else State.EMBEDDING
+                    newest[key] = record, status_of_batch(event, state, event.chunks[-1].ordinal + 1)
         # Before the vectors, for the same reason as in `streams.parse`: the index stage has the last word.
         if newest:
             await self.outbox.report(list(newest.values()))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from schemas.events import Origin
 from schemas.position import position_of
 from schemas.trace import child_of, trace_id
+from schemas.wire import ids_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,7 @@ class Record:
     @property
     def ids(self) -> tuple[str, str]:
         """Tenant and document (or conversation) as the key says them; empty where it says nothing of the kind."""
-        tenant_id, _, subject_id = (self.key or b"").decode(errors="replace").partition("/")
-        return tenant_id, subject_id
+        return ids_of(self.key)
 
     @property
     def event_type(self) -> str | None:

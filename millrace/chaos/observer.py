@@ -17,6 +17,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from millrace.chaos.history import History, Json
 from schemas.position import position_of
 from schemas.topics import DEAD_LETTER, STATUS, SUBMITTED, Topic
+from schemas.wire import ids_of
 
 FETCH_TIMEOUT_MS = 2_000
 
@@ -82,7 +83,7 @@ class Observer:
     async def _topics(self) -> dict[str, list[Json]]:
         told: dict[str, list[Json]] = {"letters": [], "submissions": [], "statuses": []}
         async for record in self._new_records((DEAD_LETTER, SUBMITTED, STATUS)):
-            tenant, _, document_id = (record.key or b"").decode(errors="replace").partition("/")
+            tenant, document_id = ids_of(record.key)
             if tenant not in self._tenants:
                 continue
             about = {"tenant": tenant, "document_id": document_id}
