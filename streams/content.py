@@ -3,9 +3,10 @@
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from db import blob_uses
 from db.blobs import Blobs
@@ -24,12 +25,21 @@ class OtherContent(MillraceError):
     type = "other-content"
 
 
+class Kept(NamedTuple):
+    """What is to be written to the object store."""
+
+    tenant_id: str
+    key: str
+    data: bytes
+
+
 class Contents:
     """Originals and extracted texts. All methods raise `BlobsUnavailable`."""
 
     def __init__(self, pool: Pool, blobs: Blobs) -> None:
         self._blobs = blobs
-        self._is_needed = Together[tuple[str, str], bool](lambda keys: blob_uses.needed(pool, keys))
+        self._pool = pool
+        self._together = Together[Kept, bool](self._write)
         self._writing: set[asyncio.Task[bool]] = set()
 
     async def keep(self, tenant_id: str, key: str, data: bytes) -> bool:
@@ -37,7 +47,7 @@ class Contents:
 
         A worker that lost its partition is cut short here or anywhere, but not between writing and looking.
         """
-        writing = asyncio.create_task(self._write(tenant_id, key, data))
+        writing = asyncio.create_task(self._together(Kept(tenant_id, key, data)))
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
         return await asyncio.shield(writing)
@@ -52,13 +62,12 @@ class Contents:
                 await asyncio.to_thread(_compare, path, content)
             yield path
 
-    async def _write(self, tenant_id: str, key: str, data: bytes) -> bool:
-        await self._blobs.put(key, data)
-        if await self._is_needed((tenant_id, key)):
-            return True
-        # Whoever deleted it did so before it was there: this worker was away for long.
-        await self._blobs.delete([key])
-        return False
+    async def _write(self, kept: Sequence[Kept]) -> list[bool]:
+        await asyncio.gather(*(self._blobs.put(each.key, each.data) for each in kept))
+        are_needed = await blob_uses.needed(self._pool, [(each.tenant_id, each.key) for each in kept])
+        # Whoever deleted the others did so before they were there: this worker was away for long.
+        await self._blobs.delete([each.key for each, is_needed in zip(kept, are_needed, strict=True) if not is_needed])
+        return are_needed
 
 
 def new_text_key(tenant_id: str, document_id: str, revision: int) -> str:

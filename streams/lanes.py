@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from streams.backoff import Breaker
-from streams.fair import Turns, heavy_max
+from streams.fair import Turns
 from streams.metrics import HANDLED, HANDLING_S, HELD, HELD_BYTES
 from streams.record import Record
 from streams.stage import Stage
@@ -27,6 +27,7 @@ OnPassed = Callable[[int, range], None]
 class _Held:
     record: Record
     lane: "_Lane"
+    weight: int
     heavy: bool
     attempt: int = 1
     alone: bool = False
@@ -93,7 +94,8 @@ class Lanes:
             return  # it belongs to another worker now, or is here already
         name = self._stage.lane_of(record)
         lane = partition.lanes.setdefault(name, _Lane(partition, name, record.ids[0]))
-        held = _Held(record, lane, self._stage.is_heavy(record))
+        weight = self._stage.weight(record)
+        held = _Held(record, lane, weight, self._stage.is_heavy(weight))
         partition.unfinished[offset] = held
         partition.next_offset = offset + 1
         self._count(1, size_bytes)
@@ -138,13 +140,13 @@ class Lanes:
     def _next_batch(self) -> list[_Held]:
         """A few records by turns, of one lane in order; a heavy one, or one that failed in a batch, goes alone."""
         heavy_running = sum(batch[0].heavy for batch in self._running.values())
-        may_be_heavy = heavy_running < heavy_max(self._stage.concurrency)
+        may_be_heavy = heavy_running < self._stage.heavy_max
         batch: list[_Held] = []
-        size_bytes = 0
+        weight = 0
         while len(batch) < self._stage.batch_records_max and (lane := self._turns.first(heavy=may_be_heavy)):
             held = lane.waiting[0]
-            size_bytes += held.size_bytes
-            if batch and (held.alone or held.heavy or size_bytes > self._stage.batch_bytes_max):
+            weight += held.weight
+            if batch and (held.alone or held.heavy or weight > self._stage.batch_bytes_max):
                 break
             self._turns.remove(lane.tenant, lane)
             batch.append(lane.waiting.popleft())
@@ -159,23 +161,30 @@ class Lanes:
 
     async def _work(self, batch: list[_Held]) -> None:
         with HANDLING_S.labels(self._stage.name).time():
-            pause_s = await self._stage.run([held.record for held in batch], batch[0].attempt)
-        ours = [held for held in batch if self._is_ours(held)]
-        if pause_s is None:
+            pauses_s = await self._stage.run([held.record for held in batch], batch[0].attempt)
+        if len(batch) > len(pauses_s):
             self._breaker.succeeded()
-            self._finish(ours)
-        else:
-            if len(batch) == 1:
-                batch[0].attempt += 1
-                self._breaker.failed(batch[0].lane)
-            self._put_back(ours, pause_s)
+        elif len(batch) == 1:
+            batch[0].attempt += 1
+            self._breaker.failed(batch[0].lane)
+        done: list[_Held] = []
+        again: list[_Held] = []
+        stuck: set[_Lane] = set()
+        for held in batch:
+            if held.record in pauses_s:
+                stuck.add(held.lane)
+            if self._is_ours(held):
+                (again if held.lane in stuck else done).append(held)
+        if again:
+            self._put_back(again, max(pauses_s.values()))
+        self._finish(done)
 
     def _finish(self, batch: Sequence[_Held]) -> None:
         HANDLED.labels(self._stage.name).inc(len(batch))
         for held in batch:
             del held.lane.partition.unfinished[held.record.offset]
             self._count(-1, -held.size_bytes)
-        for lane in {held.lane for held in batch}:
+        for lane in {held.lane for held in batch if held.lane.pause is None}:
             self._free(lane)
         for partition in {held.lane.partition for held in batch}:
             oldest = next(iter(partition.unfinished), partition.next_offset)

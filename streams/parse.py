@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -34,19 +33,20 @@ from schemas.events import (
 from schemas.topics import CHUNKED, SUBMITTED
 from schemas.wire import decode
 from streams.content import Contents, content_of, new_text_key
-from streams.fair import FairGate
 from streams.outbox import Outbox, failed_event, failure_of
-from streams.parser import Parsed, Parser
+from streams.parser import File, Parsed, Parser
 from streams.precedent import Cancelled, Precedent, Superseded, ended
 from streams.record import Record
-from streams.stage import Stage
+from streams.stage import SomeFailed, Stage, is_outage
 from streams.together import Together
+
+Parse = Together[File, Parsed | MillraceError]
+"""Parses the small files of a batch at one go."""
 
 BATCH_CHUNKS_MAX = 64
 BATCH_BYTES_MAX = 262_144
 """A batch is one Kafka event: big enough to spare per-event work, small enough for many to be in flight."""
-LIGHT_BYTES_MAX = 1_000_000
-"""Most documents are below, and parsed within a second."""
+HEAVY_BYTES_MIN = 1_000_000
 TOLD_AFTER_S = 0.1
 """That a document is being parsed is told once that takes so long; for most there is sooner something newer to tell."""
 
@@ -71,17 +71,19 @@ class ParseStage(Stage):
 
     name = "parse"
     topic = SUBMITTED
-    concurrency = 12
-    """A few more than there are parsers, so that the next documents are there when one is free."""
+    batch_records_max = 16
+    batch_bytes_max = 131_072
+    """Of small documents: what is done for each of them is done for all at one go, and takes a blink in all."""
 
     def __init__(self, outbox: Outbox, attempts_max: int, parser: Parser, pool: Pool, blobs: Blobs) -> None:
         super().__init__(outbox, attempts_max)
         self._parser = parser
-        self._gate = FairGate(parser.processes)
+        # One more than there are parsers, so that the next documents are there when one is free.
+        self.concurrency = parser.processes + 1
         self._pool = pool
         self._contents = Contents(pool, blobs)
         self._precedent = Precedent(pool, outbox.standing)
-        self._parsing: dict[bytes | None, tuple[int, asyncio.Future[Parsed]]] = {}
+        self._parsing: dict[bytes | None, tuple[int, asyncio.Future[Parsed | MillraceError]]] = {}
         self._begin = Together[processing.Submission, processing.Run](
             lambda submissions: processing.begin_runs(pool, submissions)
         )
@@ -89,15 +91,23 @@ class ParseStage(Stage):
         self._foreseen: set[tuple[int, int]] = set()
         """Partition and position of what was foreseen here; what comes from another worker is foreseen again."""
 
-    def is_heavy(self, record: Record) -> bool:
-        """Whether the content is large, or what is to be submitted again, which may be."""
-        if record.event_type != DocumentSubmitted.event_type:
-            return record.event_type == DocumentResubmitted.event_type
+    @property
+    def heavy_max(self) -> int:
+        """Of the parsers, not of the places: one of them is left to small documents."""
+        return max(1, self._parser.processes - 1)
+
+    def weight(self, record: Record) -> int:
+        """The size of the content; what is to be submitted again may be of any."""
+        if record.event_type == DocumentResubmitted.event_type:
+            return HEAVY_BYTES_MIN
         # Every submission is weighed as it comes, so it is not read for that as it is when its turn comes.
-        with suppress(orjson.JSONDecodeError, TypeError, KeyError):
-            size_bytes = orjson.loads(record.value or b"")["content"]["size_bytes"]
-            return bool(size_bytes > LIGHT_BYTES_MAX)
-        return False
+        with suppress(orjson.JSONDecodeError, TypeError, KeyError, ValueError):
+            return int(orjson.loads(record.value or b"")["content"]["size_bytes"])
+        return super().weight(record)
+
+    def is_heavy(self, weight: int) -> bool:
+        """Most documents are lighter, and parsed within a second."""
+        return weight >= HEAVY_BYTES_MIN
 
     async def foresee(self, record: Record) -> None:
         """Stop what a cancellation or a deletion ends, before it comes to it in its lane."""
@@ -126,8 +136,29 @@ class ParseStage(Stage):
         self._foreseen.add((record.partition, record.position))
 
     async def handle(self, records: Sequence[Record]) -> None:
-        """Parse one submission, or pass on what else was asked for."""
-        [record] = records
+        """Parse submissions, or pass on what else was asked for; of different documents side by side."""
+        parse = Parse(self._parser.parse)
+        lanes: dict[tuple[int, bytes], list[Record]] = {}
+        for record in records:
+            lanes.setdefault((record.partition, self.lane_of(record)), []).append(record)
+        ended = await asyncio.gather(*(self._handle_lane(lane, parse) for lane in lanes.values()))
+        failed = dict(each for each in ended if each)
+        for error in failed.values():
+            if len(records) == 1 or is_outage(error):
+                raise error
+        if failed:
+            raise SomeFailed(failed)
+
+    async def _handle_lane(self, records: Sequence[Record], parse: Parse) -> tuple[Record, Exception] | None:
+        """Handle records in order up to the first that fails, and give that with its error."""
+        for record in records:
+            try:
+                await self._handle(record, parse)
+            except Exception as error:
+                return record, error
+        return None
+
+    async def _handle(self, record: Record, parse: Parse) -> None:
         event = _read(record)
         if (partition := partition_of(event.key())) != record.partition:
             # Clients differ in their partitioners (librdkafka's default is not Java's); order needs one place per key.
@@ -138,14 +169,14 @@ class ParseStage(Stage):
         ids = {"tenant_id": event.tenant_id, "document_id": event.document_id, "origin": record.origin}
         match event:
             case DocumentSubmitted():
-                await self._parse(record, event, settled)
+                await self._parse(record, event, settled, parse)
             case DocumentResubmitted():
                 try:
                     submission = await self._submission_of(record, event, settled)
                 except (Superseded, NothingToResubmit) as error:
                     await self._drop(record, event, error)
                 else:
-                    await self._parse(record, submission, settled)
+                    await self._parse(record, submission, settled, parse)
             case DocumentDeleted():
                 await self._report((record, _status(record, event, State.DELETING)))
                 await self.outbox.emit(CHUNKED, record, [(DocumentForgotten.model_validate(ids), None)])
@@ -202,7 +233,9 @@ class ParseStage(Stage):
         )
         await self.outbox.emit(CHUNKED, record, [(dropped, None)])
 
-    async def _parse(self, record: Record, event: DocumentSubmitted, settled: asyncpg.Record | None) -> None:
+    async def _parse(
+        self, record: Record, event: DocumentSubmitted, settled: asyncpg.Record | None, parse: Parse
+    ) -> None:
         end = ended(settled)
         content, inline = content_of(event, record.position)
         text_key = new_text_key(event.tenant_id, event.document_id, record.position)
@@ -214,12 +247,11 @@ class ParseStage(Stage):
             await self._contents.keep(event.tenant_id, content.key, inline)
         parsed = None
         if end is None and run.is_wanted:
-            heavy = content.size_bytes > LIGHT_BYTES_MAX
             try:
                 async with self._contents.file(content) as path:
                     parsed = await self._parsed(
                         record,
-                        self._parse_in_turn(event, path, heavy=heavy),
+                        parse((path, event.media_type)),
                         _status(record, event, State.PARSING) if run.is_news else None,
                     )
             except BlobMissing:
@@ -264,7 +296,7 @@ class ParseStage(Stage):
         )
 
     async def _parsed(
-        self, record: Record, work: Coroutine[Any, Any, Parsed], status: DocumentStatus | None
+        self, record: Record, work: Coroutine[Any, Any, Parsed | MillraceError], status: DocumentStatus | None
     ) -> Parsed | None:
         """The parsed file; None if what was foreseen has stopped it. ``status`` is told of one that takes long."""
         parsing = asyncio.create_task(work)
@@ -277,11 +309,12 @@ class ParseStage(Stage):
         finally:
             del self._parsing[record.key]
             parsing.cancel()
-        return None if parsing.cancelled() else parsing.result()
-
-    async def _parse_in_turn(self, event: DocumentSubmitted, path: Path, *, heavy: bool) -> Parsed:
-        async with self._gate.slot(event.tenant_id, heavy=heavy):
-            return await self._parser.parse(path, event.media_type)
+        if parsing.cancelled():
+            return None
+        parsed = parsing.result()
+        if isinstance(parsed, MillraceError):
+            raise parsed
+        return parsed
 
 
 def partition_of(key: bytes) -> int:

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -37,7 +38,11 @@ TASKS_PER_PROCESS = 2_000
 
 None leaks a megabyte over so many small files of any kind that we read, and to start one takes as long as 200 of them.
 """
+TOGETHER_TIMEOUT_S = 5.0
+"""For several small files at one go. Where that is not enough one of them takes long, and each is tried alone."""
 
+File = tuple[Path, str]
+"""Where it is, and its media type."""
 
 LAST_WORDS_BYTES_MAX = 2_000
 """Of what a process wrote before it ended; the panic of a library, or the end of a traceback, is shorter."""
@@ -70,20 +75,22 @@ class Parser:
         self._settings = settings
         self._limits = limits
         self._chunking = chunking
+        self._free = asyncio.Semaphore(self.processes)
         self._last_words = tempfile.TemporaryDirectory(prefix="millrace-parser-")
         self._stopping: set[asyncio.Task[None]] = set()
         self._pool = self._start()
 
-    async def parse(self, path: Path, media_type: str) -> "Parsed":
-        """Parse and chunk a file; whoever cancels this ends the process that is at it.
+    async def parse(self, files: Sequence[File]) -> list["Parsed | MillraceError"]:
+        """Parse and chunk files, one after the other in one process; whoever cancels this ends the process.
 
-        Raises what `engine.parse` raises, `ParserOutOfMemory` and `ParserCrashed`.
+        Gives of each what it holds, or the error of `engine.parse` that says why not. Raises `ParserOutOfMemory` and
+        `ParserCrashed`; of several files nobody knows then which is to blame.
         """
         ended: Exception | None = None
         # Somebody may have ended the process for reasons of their own; twice, and it is the document.
         for _ in range(2):
             try:
-                return await self._try(path, media_type)
+                return await self._try(files)
             except ENDED as error:
                 ended = error
                 last_words = self._last_words_of(error)
@@ -92,15 +99,18 @@ class Parser:
                     raise ParserOutOfMemory(self._memory()) from error
         raise ParserCrashed(f"Its process ended with {_exitcode(ended)}.") from ended
 
-    async def _try(self, path: Path, media_type: str) -> "Parsed":
+    async def _try(self, files: Sequence[File]) -> list["Parsed | MillraceError"]:
         timeout_s = self._settings.parse_timeout_s
+        if len(files) > 1:
+            timeout_s = min(timeout_s, TOGETHER_TIMEOUT_S)
         try:
-            if not self._pool.active:  # Broken: the pool cannot bear that all its idle processes are ended.
-                self._replace_pool()
-            future = self._pool.schedule(
-                parse_and_chunk, (path, media_type, self._limits, self._chunking), timeout=timeout_s
-            )
-            return await asyncio.wrap_future(future)
+            async with self._free:
+                if not self._pool.active:  # Broken: the pool cannot bear that all its idle processes are ended.
+                    self._replace_pool()
+                future = self._pool.schedule(
+                    parse_and_chunk_all, (files, self._limits, self._chunking), timeout=timeout_s
+                )
+                return await asyncio.wrap_future(future)
         except TimeoutError:
             raise ParserCrashed(f"It took more than {timeout_s:g} s.") from None
         except MemoryError:
@@ -185,13 +195,26 @@ def end_with_worker(worker_pid: int) -> None:
 
 
 def parse_and_chunk(path: Path, media_type: str, limits: ParseLimits, chunking: ChunkSettings) -> Parsed:
-    """What runs in the parser's process."""
+    """Parse and chunk one file. Raises what `engine.parse` and `engine.chunk` raise, and `TooManyChunks`."""
     os.ftruncate(STDERR, 0)  # the last words are about this document, and none before
     document = parse(path, media_type, limits)
     chunks = list(islice(chunk(document, chunking), limits.chunks_max + 1))
     if len(chunks) > limits.chunks_max:
         raise TooManyChunks(f"More than {limits.chunks_max}.")
     return Parsed(document.text, document.title, len(document.pages) or None, chunks)
+
+
+def parse_and_chunk_all(
+    files: Sequence[File], limits: ParseLimits, chunking: ChunkSettings
+) -> list[Parsed | MillraceError]:
+    """What runs in the parser's process; a file that cannot be parsed is no other's concern."""
+    results: list[Parsed | MillraceError] = []
+    for path, media_type in files:
+        try:
+            results.append(parse_and_chunk(path, media_type, limits, chunking))
+        except MillraceError as error:
+            results.append(error)
+    return results
 
 
 def refused() -> str | None:

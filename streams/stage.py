@@ -7,7 +7,7 @@ whose handling was cut short comes again, and handlers make their effects idempo
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import ClassVar
 
@@ -34,12 +34,25 @@ RETRY_AFTER_S_MAX = 3_600.0
 """Who asks for more patience than this is asked again after an hour: a date far away may be a mistake."""
 
 
+def is_outage(error: BaseException) -> bool:
+    """Whether an error is nobody's in particular."""
+    return isinstance(error, OUTAGES) and not isinstance(error, ABOUT_THE_RECORD)
+
+
+class SomeFailed(Exception):
+    """Of records that were handled together, some failed for themselves; the others are done with."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        super().__init__()
+        self.records = tuple(records)
+
+
 class Stage(ABC):
     """One step of the flow: a topic it reads, and what it does with a few records."""
 
     name: ClassVar[str]
     topic: ClassVar[Topic]
-    concurrency: ClassVar[int] = 3
+    concurrency: int = 3
     """Batches that are handled at a time; each takes one of the process's 8 database connections at most."""
     batch_records_max: ClassVar[int] = 1
     batch_bytes_max: ClassVar[int] = 49_152
@@ -66,13 +79,26 @@ class Stage(ABC):
         """
         return record.key or b""
 
-    def is_heavy(self, record: Record) -> bool:
-        """Whether a record takes long: such ones go alone, and never have all places at a time."""
-        return len(record.value or b"") > self.batch_bytes_max
+    @property
+    def heavy_max(self) -> int:
+        """How many heavy records are handled at a time: one place is left to light ones, if there is more than one."""
+        return max(1, self.concurrency - 1)
+
+    def weight(self, record: Record) -> int:
+        """How much a record asks for, in bytes of what has to be read."""
+        return len(record.value or b"")
+
+    def is_heavy(self, weight: int) -> bool:
+        """Whether a record of such a weight takes long: it goes alone, and never with such ones in all places."""
+        return weight > self.batch_bytes_max
 
     @abstractmethod
     async def handle(self, records: Sequence[Record]) -> None:
-        """Do everything that follows from the records, so that doing it again changes nothing."""
+        """Do everything that follows from the records, so that doing it again changes nothing.
+
+        Where it raises, nothing is taken for done; where it raises `SomeFailed`, what is neither among those nor
+        behind one of them in its lane is.
+        """
 
     @abstractmethod
     async def give_up(self, record: Record, failure: Failure) -> None:
@@ -91,19 +117,22 @@ class Stage(ABC):
         except Exception:
             log.exception("not foreseen", stage=self.name, **record.about())
 
-    async def run(self, records: Sequence[Record], attempt: int = 1) -> float | None:
+    async def run(self, records: Sequence[Record], attempt: int = 1) -> Mapping[Record, float]:
         """Try once; an outage of Kafka or Postgres is waited for, and is not counted.
 
-        Returns None when the records are done with, be it that they were given up. Otherwise the seconds after which
-        each of them is to be tried again by itself. ``attempt`` counts a single record's tries from 1.
+        Returns which records are not done with, each with the seconds after which it is to be tried again by itself;
+        those that were given up are done with. ``attempt`` counts a single record's tries from 1.
         """
         try:
             await self._outlast(lambda: self.handle(records), ABOUT_THE_RECORD)
+        except SomeFailed as some:
+            return dict.fromkeys(some.records, 0.0)
         except Exception as error:
             if len(records) > 1:
-                return 0.0
-            return await self._after(error, records[0], attempt)
-        return None
+                return dict.fromkeys(records, 0.0)
+            pause_s = await self._after(error, records[0], attempt)
+            return {} if pause_s is None else {records[0]: pause_s}
+        return {}
 
     async def _after(self, error: Exception, record: Record, attempt: int) -> float | None:
         failure = failure_of(error, self.name, attempt)

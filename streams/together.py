@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
 
-from streams.stage import ABOUT_THE_RECORD, OUTAGES
+from streams.stage import is_outage
 
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
+T = TypeVar("T")
 
 PATIENCE_S = 0.05
 """Several times what a statement takes. One that takes longer waits for somebody's lock, and holds up nobody else."""
@@ -18,10 +19,10 @@ class Together(Generic[Asked, Told]):
     """Gathers calls where there is load, and adds no wait where there is none.
 
     ``ask`` answers in the order in which it is asked, all or nothing. What fails together is asked one by one, so that
-    nobody fails for another's sake; only an outage is everybody's.
+    nobody fails for another's sake; only an outage is everybody's. It is cancelled once nobody waits for it any more.
     """
 
-    def __init__(self, ask: Callable[[Sequence[Asked]], Awaitable[Sequence[Told]]]) -> None:
+    def __init__(self, ask: Callable[[Sequence[Asked]], Coroutine[Any, Any, Sequence[Told]]]) -> None:
         self._ask = ask
         self._waiting: deque[tuple[Asked, asyncio.Future[Told]]] = deque()
         self._sender: asyncio.Task[None] | None = None
@@ -48,10 +49,11 @@ class Together(Generic[Asked, Told]):
         if not together:
             return
         try:
-            told = await self._ask([asked for asked, _ in together])
+            told = await _while_awaited(self._ask([asked for asked, _ in together]), [answer for _, answer in together])
+        except asyncio.CancelledError:
+            return
         except Exception as error:
-            is_everybodys = isinstance(error, OUTAGES) and not isinstance(error, ABOUT_THE_RECORD)
-            if len(together) > 1 and not is_everybodys:
+            if len(together) > 1 and not is_outage(error):
                 await asyncio.gather(*(self._answer([each]) for each in together))
                 return
             for _, answer in together:
@@ -61,3 +63,16 @@ class Together(Generic[Asked, Told]):
         for (_, answer), each_told in zip(together, told, strict=True):
             if not answer.done():
                 answer.set_result(each_told)
+
+
+async def _while_awaited(work: Coroutine[Any, Any, T], answers: Sequence[asyncio.Future[Any]]) -> T:
+    """Do the work, unless everybody leaves who waits for an answer: then it is cancelled."""
+    task = asyncio.ensure_future(work)
+
+    def look(_: asyncio.Future[Any]) -> None:
+        if all(answer.done() for answer in answers):
+            task.cancel()
+
+    for answer in answers:
+        answer.add_done_callback(look)
+    return await task

@@ -49,8 +49,9 @@ def acknowledging_first() -> None:
         await asyncio.sleep(2)
         await run(self, records, attempt)
 
-    async def acknowledge(self: Stage, records: Sequence[Record], attempt: int = 1) -> None:
+    async def acknowledge(self: Stage, records: Sequence[Record], attempt: int = 1) -> Mapping[Record, float]:
         handled.add(asyncio.create_task(later(self, records, attempt)))
+        return {}
 
     Stage.run = acknowledge  # type: ignore[method-assign]
 

@@ -16,6 +16,7 @@ from streams.parser import Parser
 from streams.settings import WorkerSettings
 from tests.fuzz.conftest import BATCH, SECONDS
 from tests.fuzz.mutate import damaged
+from tests.streams.parsing import parsed_by
 
 CORPUS = Path(__file__).parent / "corpus"
 FOUND = Path(__file__).parent / "found"
@@ -36,7 +37,7 @@ def assert_read_or_refused(parser: Parser, path: Path, kind: str) -> None:
     media_type = media_type_of(f"file{kind}")
     assert media_type
     try:
-        asyncio.run(parser.parse(path, media_type))
+        asyncio.run(parsed_by(parser, path, media_type))
     except UnreadableDocument:
         return
     except Exception:

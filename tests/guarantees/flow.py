@@ -18,6 +18,7 @@ from engine.chunk import ChunkSettings
 from engine.embed import EmbedderSettings
 from engine.embedders import create_embedder
 from engine.parse import ParseLimits
+from schemas.errors import MillraceError
 from schemas.events import (
     DocumentCancelled,
     DocumentDeleted,
@@ -36,7 +37,7 @@ from streams.embed import EmbedStage
 from streams.index import IndexStage
 from streams.outbox import Outbox
 from streams.parse import ParseStage, partition_of
-from streams.parser import Parsed, parse_and_chunk
+from streams.parser import File, Parsed, parse_and_chunk_all
 from streams.record import Record
 from streams.stage import Stage
 
@@ -70,9 +71,9 @@ class Here:
 
     processes = 1
 
-    async def parse(self, path: Path, media_type: str) -> Parsed:
+    async def parse(self, files: Sequence[File]) -> list[Parsed | MillraceError]:
         """What runs in a parser's process otherwise."""
-        return parse_and_chunk(path, media_type, ParseLimits(), ChunkSettings())
+        return parse_and_chunk_all(files, ParseLimits(), ChunkSettings())
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +166,8 @@ class Flow:
         await blob_uses.sweep(self._pool, self._blobs)
 
     async def _run(self, stage: str, batch: Sequence[Record]) -> None:
-        if await self.stages[stage].run(batch) is not None:  # each by itself then
-            for record in batch:
-                assert await self.stages[stage].run([record]) is None
+        for record in await self.stages[stage].run(batch):  # each by itself then
+            assert not await self.stages[stage].run([record])
 
     async def document(self) -> Document:
         """What readers see."""

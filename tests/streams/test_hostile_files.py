@@ -26,6 +26,7 @@ from samples import hostile
 from schemas.errors import MillraceError
 from streams.parser import Parser, ParserOutOfMemory
 from streams.settings import WorkerSettings
+from tests.streams.parsing import parsed_by
 
 MEMORY_MB = 512
 TIMEOUT_S = 120
@@ -111,7 +112,7 @@ async def bounded() -> AsyncIterator[None]:
 async def parse(parser: Parser, folder: Path, content: bytes, media_type: str) -> str:
     """The text, with its white space and markup made one."""
     (folder / "document").write_bytes(content)
-    return " ".join((await parser.parse(folder / "document", media_type)).text.split())
+    return " ".join((await parsed_by(parser, folder / "document", media_type)).text.split())
 
 
 @pytest.mark.parametrize("make", REFUSED, ids=lambda make: make.__name__)

@@ -3,8 +3,9 @@
 import asyncio
 import tracemalloc
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from schemas.events import Failure
 from schemas.topics import SUBMITTED
 from streams.lanes import HELD_BYTES_MAX, HELD_RECORDS_MAX, Lanes
 from streams.record import Record
-from streams.stage import Stage
+from streams.stage import SomeFailed, Stage
 from tests.conditions import eventually
 from tests.streams.records import record
 
@@ -42,7 +43,8 @@ class Gated(Stage):
     def __init__(self) -> None:
         # What is tested here needs no outbox, and lets nothing out.
         super().__init__(None, 2)  # type: ignore[arg-type]
-        self.gates: dict[Place, asyncio.Future[None]] = {}
+        self.gates: dict[Place, asyncio.Future[bool]] = {}
+        """Whether a record fails, when it is told; raises what all of its batch fail of."""
         self.running: set[tuple[int, bytes]] = set()
         self.begun: list[Record] = []
         self.done: list[Record] = []
@@ -58,11 +60,21 @@ class Gated(Stage):
         self.running |= lanes
         self.begun += records
         self.batches.append([place(each) for each in records])
+        done: list[Record] = []
+        failed: list[Record] = []
         try:
             for each in records:
+                if self.lane_of(each) in map(self.lane_of, failed):
+                    continue
                 if not self.opened:
-                    await self.gates.setdefault(place(each), asyncio.get_running_loop().create_future())
-            self.done += records
+                    gate = self.gates.setdefault(place(each), asyncio.get_running_loop().create_future())
+                    if await gate:
+                        failed.append(each)
+                        continue
+                done.append(each)
+            self.done += done
+            if failed:
+                raise SomeFailed(failed)
         finally:
             self.running -= lanes
             for each in records:
@@ -80,7 +92,7 @@ class Gated(Stage):
         self.opened = True
         for gate in self.gates.values():
             if not gate.done():
-                gate.set_result(None)
+                gate.set_result(False)
 
 
 @dataclass
@@ -126,7 +138,7 @@ def keyed(key: str, offset: int, *, partition: int = 0, size_bytes: int = 2) -> 
 
 async def test_a_stage_that_crashes_is_told_and_passes_nothing() -> None:
     class Crashing(Gated):
-        async def run(self, records: Sequence[Record], attempt: int = 1) -> float | None:
+        async def run(self, records: Sequence[Record], attempt: int = 1) -> Mapping[Record, float]:
             raise ZeroDivisionError
 
     crashes: list[BaseException] = []
@@ -148,7 +160,7 @@ async def test_keys_keep_their_order_and_do_not_wait_for_each_other(stage: Gated
     def others_done() -> bool:
         for where, gate in stage.gates.items():
             if where != (0, 0) and not gate.done():
-                gate.set_result(None)
+                gate.set_result(False)
         return {each.offset for each in stage.done} == {*range(1, 20)} - {5}
 
     await happened(others_done)
@@ -197,6 +209,28 @@ async def test_heavy_records_leave_a_place_to_light_ones(stage: Gated) -> None:
     stage.open()
     await happened(lambda: len(stage.done) == 11)
     assert max(map(len, stage.batches)) == 1
+    await lanes.stop()
+
+
+async def test_what_fails_apart_comes_again_with_what_is_behind_it_in_its_lane(stage: Gated) -> None:
+    passed = Passed()
+    lanes = Lanes(stage, passed, never)
+    await fill(lanes, (keyed(f"t/place{offset}", offset) for offset in range(CONCURRENCY)))
+    keys = ("a", "b", "a", "b")
+    await fill(lanes, (keyed(f"t/{key}", offset) for offset, key in enumerate(keys, CONCURRENCY)))
+    await happened(lambda: len(stage.batches_running()) == CONCURRENCY)
+    stage.gates[0, 0].set_result(False)
+    first, second, third, fourth = range(CONCURRENCY, CONCURRENCY + len(keys))
+    await happened(lambda: (0, first) in stage.gates)
+    stage.gates[0, first].set_result(True)
+    for where in ((0, second), (0, fourth)):
+        await happened(partial(stage.gates.get, where))
+        stage.gates[where].set_result(False)
+    await happened(lambda: len(stage.done) == 3)
+    stage.open()
+    await happened(lambda: passed.until(0) == CONCURRENCY + len(keys))
+    assert [each.offset for each in stage.done if each.offset >= first] == [second, fourth, first, third]
+    assert [(0, first)] in stage.batches
     await lanes.stop()
 
 
@@ -289,6 +323,7 @@ steps = st.lists(
         st.tuples(st.just("put"), st.integers(0, 1), st.sampled_from("abc"), st.sampled_from("12")),
         st.tuples(st.just("finish"), st.integers(0, 20)),
         st.tuples(st.just("fail"), st.integers(0, 20)),
+        st.tuples(st.just("fail apart"), st.integers(0, 20)),
         st.tuples(st.just("refuse"), st.integers(0, 20)),
         st.tuples(st.just("drop"), st.integers(0, 1)),
     ),
@@ -332,7 +367,9 @@ async def play(steps: list[tuple[Any, ...]]) -> None:
                 gate = stage.gates[running[index % len(running)]]
                 match what:
                     case "finish":
-                        gate.set_result(None)
+                        gate.set_result(False)
+                    case "fail apart":
+                        gate.set_result(True)
                     case "fail":
                         gate.set_exception(EmbedderUnavailable())
                     case "refuse":

@@ -1,14 +1,37 @@
-"""Batches are bounded, and keys go where Kafka's own partitioner puts them."""
+"""Documents are parsed together, and cut into bounded batches; keys go where Kafka's own partitioner puts them."""
 
+from collections.abc import AsyncIterator
+
+import pytest
 from aiokafka import AIOKafkaProducer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from db.blobs import Blobs, BlobSettings
+from db.pool import Pool
+from engine.chunk import ChunkSettings
+from engine.parse import ParseLimits
 from schemas.broker import BrokerSettings
-from schemas.events import BlobContent, DocumentStatus, DocumentSubmitted, State
-from schemas.topics import DEAD_LETTER, STATUS, SUBMITTED
+from schemas.events import (
+    BlobContent,
+    DocumentChunked,
+    DocumentDeleted,
+    DocumentFailed,
+    DocumentForgotten,
+    DocumentStatus,
+    DocumentSubmitted,
+    Event,
+    State,
+    TextContent,
+)
+from schemas.topics import CHUNKED, DEAD_LETTER, STATUS, SUBMITTED
 from schemas.wire import decode, encode
-from streams.parse import BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, batches, partition_of
+from streams.embed import CHUNKED_KINDS
+from streams.outbox import Outbox
+from streams.parse import BATCH_BYTES_MAX, BATCH_CHUNKS_MAX, ParseStage, batches, partition_of
+from streams.parser import Parser
+from streams.record import Record
+from streams.settings import WorkerSettings
 from tests.conftest import Process
 from tests.db.rows import chunk
 from tests.streams.topic import header, reading, writing
@@ -66,6 +89,49 @@ async def test_a_document_in_a_foreign_partition_is_put_where_it_belongs(worker:
     assert _state(found[-1]).state is State.INDEXED
     assert {record.partition for record in found} == {home}
     assert {_state(record).origin.partition for record in found} == {home}
+
+
+@pytest.fixture(scope="module")
+async def stage(outbox: Outbox, pool: Pool) -> AsyncIterator[ParseStage]:
+    parser = Parser(WorkerSettings(parse_processes=1), ParseLimits(), ChunkSettings())
+    yield ParseStage(outbox, 1, parser, pool, Blobs(BlobSettings()))
+    await parser.close()
+
+
+def written(offset: int, event: Event) -> Record:
+    """A record as it lies in the partition of its key."""
+    key, value, headers = encode(event)
+    return Record(SUBMITTED.name, partition_of(key), offset, 0, key, value, tuple(headers), 1_700_000_000_000)
+
+
+def text(tenant: str, document_id: str, media_type: str = "text/plain") -> DocumentSubmitted:
+    content = TextContent(text=f"The locking pin of {document_id} is painted yellow.")
+    return DocumentSubmitted(tenant_id=tenant, document_id=document_id, media_type=media_type, content=content)
+
+
+async def test_one_that_cannot_be_parsed_holds_up_nobody_in_its_batch(stage: ParseStage, tenant: str) -> None:
+    events = [text(tenant, f"d{number}", "application/pdf" if number == 2 else "text/plain") for number in range(5)]
+    records = [written(offset, event) for offset, event in enumerate(events)]
+    async with reading(CHUNKED) as chunked:
+        assert await stage.run(records) == {records[2]: 0.0}
+        assert await stage.run([records[2]]) == {}
+        found = [
+            decode(CHUNKED_KINDS, each.key, each.value, each.headers)[0] for each in await chunked.of_tenant(tenant, 5)
+        ]
+    runs = {each.document_id: each.run for each in found if isinstance(each, DocumentChunked)}
+    assert runs == dict.fromkeys(("d0", "d1", "d3", "d4"), 1), "none of them was parsed again"
+    failures = [(each.document_id, each.error.type) for each in found if isinstance(each, DocumentFailed)]
+    assert failures == [("d2", "media-type-mismatch")]
+
+
+async def test_what_is_written_of_a_document_keeps_its_order_in_a_batch(stage: ParseStage, tenant: str) -> None:
+    deleted = DocumentDeleted(tenant_id=tenant, document_id="d")
+    events = [text(tenant, "d"), text(tenant, "e"), deleted, text(tenant, "d")]
+    async with reading(CHUNKED) as chunked:
+        assert await stage.run([written(offset, event) for offset, event in enumerate(events)]) == {}
+        found = await chunked.of_tenant(tenant, 4)
+    of_d = [header(each, "ce_type") for each in found if each.key == deleted.key()]
+    assert of_d == [DocumentChunked.event_type, DocumentForgotten.event_type, DocumentChunked.event_type]
 
 
 async def test_a_key_that_no_file_can_have_blocks_nobody(worker: Process, tenant: str) -> None:

@@ -17,10 +17,14 @@ import pytest
 from engine.chunk import ChunkSettings
 from engine.errors import EmptyDocument
 from engine.parse import ParseLimits
+from schemas.errors import MillraceError
+from streams import parser as parser_module
 from streams.confine import OOM_SCORE
-from streams.parser import Parsed, Parser, ParserCrashed, ParserOutOfMemory
+from streams.parser import File, Parsed, Parser, ParserCrashed, ParserOutOfMemory
 from streams.settings import WorkerSettings
+from streams.together import Together
 from tests.conditions import eventually
+from tests.streams.parsing import parsed_by
 
 MEMORY_MB = 256
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can do this")
@@ -41,7 +45,7 @@ async def inside(parser: Parser, function: Callable[..., Any], *arguments: Any) 
 
 async def assert_parses(parser: Parser, folder: Path) -> None:
     (folder / "good.txt").write_text("The locking pin is painted yellow.")
-    parsed = await parser.parse(folder / "good.txt", "text/plain")
+    parsed = await parsed_by(parser, folder / "good.txt", "text/plain")
     assert [chunk.text for chunk in parsed.chunks] == ["The locking pin is painted yellow."]
 
 
@@ -105,14 +109,45 @@ def process_of(parser: Parser) -> psutil.Process:
 async def test_too_much_memory_is_the_documents_failure(parser: Parser, tmp_path: Path) -> None:
     (tmp_path / "faces.txt").write_text("\U0001f600" * 20_000_000)  # four bytes each, in memory as in the file
     with pytest.raises(ParserOutOfMemory, match=f"At most {MEMORY_MB} MB"):
-        await parser.parse(tmp_path / "faces.txt", "text/plain")
+        await parsed_by(parser, tmp_path / "faces.txt", "text/plain")
     await assert_parses(parser, tmp_path)
 
 
 async def test_errors_of_a_document_come_through(parser: Parser, tmp_path: Path) -> None:
     (tmp_path / "blank.txt").write_text(" \n")
     with pytest.raises(EmptyDocument):
-        await parser.parse(tmp_path / "blank.txt", "text/plain")
+        await parsed_by(parser, tmp_path / "blank.txt", "text/plain")
+
+
+async def test_of_several_files_each_is_read_or_not_for_itself(parser: Parser, tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text("The locking pin is painted yellow.")
+    (tmp_path / "blank.txt").write_text(" ")
+    good, blank, again = await parser.parse(
+        [(tmp_path / f"{name}.txt", "text/plain") for name in ("good", "blank", "good")]
+    )
+    assert isinstance(good, Parsed)
+    assert good == again
+    assert isinstance(blank, EmptyDocument)
+
+
+async def test_one_that_takes_long_is_tried_alone(
+    parser: Parser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that were to be parsed with it do not wait for it, nor fail with it; who leaves it ends it."""
+    monkeypatch.setattr(parser_module, "TOGETHER_TIMEOUT_S", 1.0)
+    (tmp_path / "good.txt").write_text("The locking pin is painted yellow.")
+    parse = Together[File, Parsed | MillraceError](parser.parse)
+    good = asyncio.create_task(parse((tmp_path / "good.txt", "text/plain")))
+    slow = asyncio.create_task(parse((slow_file(tmp_path), "text/markdown")))
+    assert isinstance(await good, Parsed)
+    process = await at_work(parser)
+    slow.cancel()
+
+    async def is_gone() -> bool:
+        return not process.is_running()
+
+    await eventually(is_gone, deadline_s=5)
+    await assert_parses(parser, tmp_path)
 
 
 def slow_file(folder: Path) -> Path:
@@ -135,7 +170,7 @@ async def at_work(parser: Parser, after: int | None = None) -> psutil.Process:
 
 async def test_cancelling_ends_the_process_and_not_the_parser(parser: Parser, tmp_path: Path) -> None:
     await assert_parses(parser, tmp_path)
-    task = asyncio.create_task(parser.parse(slow_file(tmp_path), "text/markdown"))
+    task = asyncio.create_task(parsed_by(parser, slow_file(tmp_path), "text/markdown"))
     process = await at_work(parser)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -151,14 +186,14 @@ async def test_cancelling_ends_the_process_and_not_the_parser(parser: Parser, tm
 async def test_a_document_whose_process_is_killed_once_is_parsed(parser: Parser, tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text("The locking pin is painted yellow. " * 200_000)
     await assert_parses(parser, tmp_path)
-    task = asyncio.create_task(parser.parse(tmp_path / "long.txt", "text/plain"))
+    task = asyncio.create_task(parsed_by(parser, tmp_path / "long.txt", "text/plain"))
     (await at_work(parser)).kill()
     assert isinstance(await task, Parsed)
 
 
 async def test_a_document_whose_process_is_killed_twice_fails(parser: Parser, tmp_path: Path) -> None:
     await assert_parses(parser, tmp_path)
-    task = asyncio.create_task(parser.parse(slow_file(tmp_path), "text/markdown"))
+    task = asyncio.create_task(parsed_by(parser, slow_file(tmp_path), "text/markdown"))
     first = await at_work(parser)
     first.kill()
     (await at_work(parser, after=first.pid)).kill()
@@ -180,7 +215,7 @@ async def test_time_is_bounded(tmp_path: Path) -> None:
         await assert_parses(parser, tmp_path)
         begun_s = time.monotonic()
         with pytest.raises(ParserCrashed, match="more than 3 s"):
-            await parser.parse(slow_file(tmp_path), "text/markdown")
+            await parsed_by(parser, slow_file(tmp_path), "text/markdown")
         assert time.monotonic() - begun_s < 15
         await assert_parses(parser, tmp_path)
     finally:

@@ -89,7 +89,7 @@ def failing(error: Exception, *, times: int = 1_000, offset: int | None = None) 
 )
 async def test_an_outage_is_waited_for(outbox: Outbox, tenant: str, outage: Exception) -> None:
     stage = Trying(outbox, failing(outage, times=1))
-    assert await stage.run([record(tenant)]) is None
+    assert await stage.run([record(tenant)]) == {}
     assert (stage.tries, stage.done, stage.given_up) == ([[0], [0]], [0], [])
 
 
@@ -116,14 +116,14 @@ async def test_who_says_when_to_come_back_is_left_alone_until_then(outbox: Outbo
     stage = Trying(outbox, failing(limited))
     for told_s, expected_s in ((7.0, 7.0), (10 * RETRY_AFTER_S_MAX, RETRY_AFTER_S_MAX)):
         limited.retry_after_s = told_s
-        assert await stage.run([record(tenant)]) == expected_s
+        assert await stage.run([record(tenant)]) == {record(tenant): expected_s}
 
 
 async def test_pauses_grow_and_scatter(outbox: Outbox, tenant: str) -> None:
     random.seed(1)
     stage = Trying(outbox, failing(EmbedderUnavailable()))
     pauses = {
-        attempt: [await stage.run([record(tenant)], attempt) or 0.0 for _ in range(50)]
+        attempt: [pause_s for _ in range(50) for pause_s in (await stage.run([record(tenant)], attempt)).values()]
         for attempt in range(1, ATTEMPTS_MAX)
     }
     assert all(min(of) < max(of) / 4 for of in pauses.values())
@@ -132,7 +132,7 @@ async def test_pauses_grow_and_scatter(outbox: Outbox, tenant: str) -> None:
 
 async def test_what_will_not_pass_is_given_up_at_once(outbox: Outbox, tenant: str) -> None:
     stage = Trying(outbox, failing(BlobMissing("t/x")))
-    assert await stage.run([record(tenant, 41, partition=5, value=b"\xff\x00raw")]) is None
+    assert await stage.run([record(tenant, 41, partition=5, value=b"\xff\x00raw")]) == {}
     assert stage.tries == [[41]]
     assert stage.given_up == [
         (41, Failure(type="content-missing", message="The object store has no such content. t/x", stage="trying"))
@@ -213,7 +213,7 @@ async def test_an_event_that_kafka_cannot_hold_blocks_nobody(outbox: Outbox, ten
 
 async def test_giving_up_waits_for_an_outage(outbox: Outbox, tenant: str) -> None:
     stage = Trying(outbox, failing(BlobMissing()), failing(ConnectionRefusedError(), times=2))
-    assert await stage.run([record(tenant, 1)]) is None
+    assert await stage.run([record(tenant, 1)]) == {}
     assert [offset for offset, _ in stage.given_up] == [1, 1, 1]
     assert stage.tries == [[1]]
 
