@@ -1,9 +1,9 @@
 """Parse and chunk: from a submission to batches of chunks, or to the reason why there are none."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
 
 import asyncpg
 import orjson
@@ -40,15 +40,12 @@ from streams.record import Record
 from streams.stage import SomeFailed, Stage, is_outage
 from streams.together import Together
 
-Parse = Together[File, Parsed | MillraceError]
-"""Parses the small files of a batch at one go."""
-
 BATCH_CHUNKS_MAX = 64
 BATCH_BYTES_MAX = 262_144
 """A batch is one Kafka event: big enough to spare per-event work, small enough for many to be in flight."""
 HEAVY_BYTES_MIN = 1_000_000
 TOLD_AFTER_S = 0.1
-"""That a document is being parsed is told once that takes so long; for most there is sooner something newer to tell."""
+"""That documents are being parsed is told once that takes each so long; for most there is sooner something newer."""
 
 Written = DocumentSubmitted | DocumentDeleted | DocumentCancelled | DocumentResubmitted
 WRITTEN: tuple[type[Written], ...] = (DocumentSubmitted, DocumentDeleted, DocumentCancelled, DocumentResubmitted)
@@ -64,6 +61,14 @@ class NothingToResubmit(MillraceError):
     """The document has no content that could be submitted again."""
 
     type = "nothing-to-resubmit"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What records that are handled together share: ``parse`` has their files parsed at one go."""
+
+    parse: Together[File, Parsed | MillraceError]
+    told_after_s: float
 
 
 class ParseStage(Stage):
@@ -137,11 +142,11 @@ class ParseStage(Stage):
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Parse submissions, or pass on what else was asked for; of different documents side by side."""
-        parse = Parse(self._parser.parse)
+        batch = Batch(Together(self._parser.parse), len(records) * TOLD_AFTER_S)
         lanes: dict[tuple[int, bytes], list[Record]] = {}
         for record in records:
             lanes.setdefault((record.partition, self.lane_of(record)), []).append(record)
-        ended = await asyncio.gather(*(self._handle_lane(lane, parse) for lane in lanes.values()))
+        ended = await asyncio.gather(*(self._handle_lane(lane, batch) for lane in lanes.values()))
         failed = dict(each for each in ended if each)
         for error in failed.values():
             if len(records) == 1 or is_outage(error):
@@ -149,16 +154,16 @@ class ParseStage(Stage):
         if failed:
             raise SomeFailed(failed)
 
-    async def _handle_lane(self, records: Sequence[Record], parse: Parse) -> tuple[Record, Exception] | None:
+    async def _handle_lane(self, records: Sequence[Record], batch: Batch) -> tuple[Record, Exception] | None:
         """Handle records in order up to the first that fails, and give that with its error."""
         for record in records:
             try:
-                await self._handle(record, parse)
+                await self._handle(record, batch)
             except Exception as error:
                 return record, error
         return None
 
-    async def _handle(self, record: Record, parse: Parse) -> None:
+    async def _handle(self, record: Record, batch: Batch) -> None:
         event = _read(record)
         if (partition := partition_of(event.key())) != record.partition:
             # Clients differ in their partitioners (librdkafka's default is not Java's); order needs one place per key.
@@ -169,14 +174,14 @@ class ParseStage(Stage):
         ids = {"tenant_id": event.tenant_id, "document_id": event.document_id, "origin": record.origin}
         match event:
             case DocumentSubmitted():
-                await self._parse(record, event, settled, parse)
+                await self._parse(record, event, settled, batch)
             case DocumentResubmitted():
                 try:
                     submission = await self._submission_of(record, event, settled)
                 except (Superseded, NothingToResubmit) as error:
                     await self._drop(record, event, error)
                 else:
-                    await self._parse(record, submission, settled, parse)
+                    await self._parse(record, submission, settled, batch)
             case DocumentDeleted():
                 await self._report((record, _status(record, event, State.DELETING)))
                 await self.outbox.emit(CHUNKED, record, [(DocumentForgotten.model_validate(ids), None)])
@@ -234,7 +239,7 @@ class ParseStage(Stage):
         await self.outbox.emit(CHUNKED, record, [(dropped, None)])
 
     async def _parse(
-        self, record: Record, event: DocumentSubmitted, settled: asyncpg.Record | None, parse: Parse
+        self, record: Record, event: DocumentSubmitted, settled: asyncpg.Record | None, batch: Batch
     ) -> None:
         end = ended(settled)
         content, inline = content_of(event, record.position)
@@ -249,11 +254,8 @@ class ParseStage(Stage):
         if end is None and run.is_wanted:
             try:
                 async with self._contents.file(content) as path:
-                    parsed = await self._parsed(
-                        record,
-                        parse((path, event.media_type)),
-                        _status(record, event, State.PARSING) if run.is_news else None,
-                    )
+                    status = _status(record, event, State.PARSING) if run.is_news else None
+                    parsed = await self._parsed(record, (path, event.media_type), status, batch)
             except BlobMissing:
                 # The generation that this one follows may have gone on, and have had the content deleted.
                 if (end := ended(await self._precedent.of(event, record.position))) is None:
@@ -286,23 +288,21 @@ class ParseStage(Stage):
                         origin=record.origin,
                         run=run.number,
                         document=document,
-                        chunks=batch,
+                        chunks=cut,
                         chunk_total=len(parsed.chunks),
                     ),
                     None,
                 )
-                for batch in batches(parsed.chunks)
+                for cut in batches(parsed.chunks)
             ),
         )
 
-    async def _parsed(
-        self, record: Record, work: Coroutine[Any, Any, Parsed | MillraceError], status: DocumentStatus | None
-    ) -> Parsed | None:
+    async def _parsed(self, record: Record, file: File, status: DocumentStatus | None, batch: Batch) -> Parsed | None:
         """The parsed file; None if what was foreseen has stopped it. ``status`` is told of one that takes long."""
-        parsing = asyncio.create_task(work)
+        parsing = asyncio.create_task(batch.parse(file))
         self._parsing[record.key] = record.position, parsing
         try:
-            _, unfinished = await asyncio.wait([parsing], timeout=TOLD_AFTER_S)
+            _, unfinished = await asyncio.wait([parsing], timeout=batch.told_after_s)
             if unfinished and status:
                 await self.outbox.tell([(record, status)])
             await asyncio.wait([parsing])
