@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 import aiohttp
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -56,25 +57,32 @@ def measure() -> dict[str, Cost]:
     with tempfile.TemporaryDirectory(prefix="millrace-check-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         corpora.write(folder / "corpus", corpora.documents(corpora.SIZES[CORPUS]))
-        chunks, _ = limits.chunked(folder / "corpus")
-        vectors, paces = limits.embedded([each.embedding_input() for each in chunks])
-        with servers(folder / "alone") as started:
-            copied = asyncio.run(limits.copied(started, chunks, vectors))["copy, with text vector and its index"]
-        alone_ms = 1e3 * (paces["processes"].cpu_s + copied.cpu_s) / len(chunks)
+        # Before and after, since a machine that others use is now and then slower for a minute.
+        alone_ms = [_alone_ms(folder, "before")]
         with millrace(folder / "millrace") as system:
             asyncio.run(ingest.warm_up(system, folder / "corpus"))
             before = counts(system)
             ingested = asyncio.run(ingest.ingest(system, folder / "corpus", ingest.over_kafka))
             after = counts(system)
             statements = asyncio.run(statements_per_document(system))
+        alone_ms.append(_alone_ms(folder, "after"))
     counted = {name: after[name] - before[name] for name in after}
     taken_ms = 1e3 * sum(ingested.cpu_s.values()) / ingested.chunks
     return {
         "Postgres statements per document": Cost(statements, ONE_STATEMENT),
         "Kafka records per document": Cost(counted["records"] / ingested.documents, COUNTED),
         "contents embedded per chunk": Cost(counted["embedded"] / ingested.chunks, COUNTED),
-        "processor time of embedding and COPY alone": Cost(taken_ms / alone_ms, TIMED),
+        "processor time of embedding and COPY alone": Cost(taken_ms / fmean(alone_ms), TIMED),
     }
+
+
+def _alone_ms(folder: Path, moment: str) -> float:
+    """Milliseconds of processor time that a chunk takes to be embedded and copied, with nothing else to do."""
+    chunks, _ = limits.chunked(folder / "corpus")
+    vectors, paces = limits.embedded([each.embedding_input() for each in chunks])
+    with servers(folder / moment) as started:
+        copied = asyncio.run(limits.copied(started, chunks, vectors))["copy, with text vector and its index"]
+    return 1e3 * (paces["processes"].cpu_s + copied.cpu_s) / len(chunks)
 
 
 def counts(system: System) -> dict[str, float]:
