@@ -63,7 +63,10 @@ class Contents:
             yield path
 
     async def _write(self, kept: Sequence[Kept]) -> list[bool]:
-        await asyncio.gather(*(self._blobs.put(each.key, each.data) for each in kept))
+        puts = await asyncio.gather(*(self._blobs.put(each.key, each.data) for each in kept), return_exceptions=True)
+        # Not before all have ended: none may land behind the look of the next try.
+        for error in filter(None, puts):
+            raise error
         are_needed = await blob_uses.needed(self._pool, [(each.tenant_id, each.key) for each in kept])
         # Whoever deleted the others did so before they were there: this worker was away for long.
         await self._blobs.delete([each.key for each, is_needed in zip(kept, are_needed, strict=True) if not is_needed])

@@ -1,4 +1,4 @@
-"""Fair choice: tenants take turns."""
+"""Fair choice: tenants take turns, and what is heavy never takes the last place."""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -30,3 +30,8 @@ class Turns(Generic[T]):
         items.pop(item, None)
         if items:
             self._waiting[tenant] = items
+
+
+def heavy_max(places: int) -> int:
+    """How many of so many places heavy work may have: all but one, if there is more than one."""
+    return max(1, places - 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from streams.backoff import Breaker
-from streams.fair import Turns
+from streams.fair import Turns, heavy_max
 from streams.metrics import HANDLED, HANDLING_S, HELD, HELD_BYTES
 from streams.record import Record
 from streams.stage import Stage
@@ -140,7 +140,7 @@ class Lanes:
     def _next_batch(self) -> list[_Held]:
         """A few records by turns, of one lane in order; a heavy one, or one that failed in a batch, goes alone."""
         heavy_running = sum(batch[0].heavy for batch in self._running.values())
-        may_be_heavy = heavy_running < self._stage.heavy_max
+        may_be_heavy = heavy_running < heavy_max(self._stage.concurrency)
         batch: list[_Held] = []
         weight = 0
         while len(batch) < self._stage.batch_records_max and (lane := self._turns.first(heavy=may_be_heavy)):
@@ -162,22 +162,19 @@ class Lanes:
     async def _work(self, batch: list[_Held]) -> None:
         with HANDLING_S.labels(self._stage.name).time():
             pauses_s = await self._stage.run([held.record for held in batch], batch[0].attempt)
-        if len(batch) > len(pauses_s):
+        done = [held for held in batch if held.record not in pauses_s]
+        if done:
             self._breaker.succeeded()
-        elif len(batch) == 1:
-            batch[0].attempt += 1
-            self._breaker.failed(batch[0].lane)
-        done: list[_Held] = []
-        again: list[_Held] = []
-        stuck: set[_Lane] = set()
+        again: dict[_Lane, list[_Held]] = {}
         for held in batch:
             if held.record in pauses_s:
-                stuck.add(held.lane)
-            if self._is_ours(held):
-                (again if held.lane in stuck else done).append(held)
-        if again:
-            self._put_back(again, max(pauses_s.values()))
-        self._finish(done)
+                again.setdefault(held.lane, []).append(held)
+        for lane, (first, *behind) in again.items():
+            if pause_s := pauses_s[first.record]:
+                first.attempt += 1
+                self._breaker.failed(lane)
+            self._put_back([held for held in (first, *behind) if self._is_ours(held)], pause_s)
+        self._finish([held for held in done if self._is_ours(held)])
 
     def _finish(self, batch: Sequence[_Held]) -> None:
         HANDLED.labels(self._stage.name).inc(len(batch))

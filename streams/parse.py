@@ -34,8 +34,8 @@ from schemas.topics import CHUNKED, SUBMITTED
 from schemas.wire import decode
 from streams.content import Contents, content_of, new_text_key
 from streams.outbox import Outbox, failed_event, failure_of
-from streams.parser import File, Parsed, Parser
-from streams.precedent import Cancelled, Precedent, Superseded, ended
+from streams.parser import HEAVY_BYTES_MIN, File, Parsed, Parser
+from streams.precedent import Cancelled, Precedent, Superseded, Unsettled, ended
 from streams.record import Record
 from streams.stage import SomeFailed, Stage, is_outage
 from streams.together import Together
@@ -43,7 +43,6 @@ from streams.together import Together
 BATCH_CHUNKS_MAX = 64
 BATCH_BYTES_MAX = 262_144
 """A batch is one Kafka event: big enough to spare per-event work, small enough for many to be in flight."""
-HEAVY_BYTES_MIN = 1_000_000
 TOLD_AFTER_S = 0.1
 """That documents are being parsed is told once that takes each so long; for most there is sooner something newer."""
 
@@ -67,8 +66,9 @@ class NothingToResubmit(MillraceError):
 class Batch:
     """What records that are handled together share: ``parse`` has their files parsed at one go."""
 
-    parse: Together[File, Parsed | MillraceError]
+    parse: Together[File, Parsed | Exception]
     told_after_s: float
+    alone: bool
 
 
 class ParseStage(Stage):
@@ -76,6 +76,8 @@ class ParseStage(Stage):
 
     name = "parse"
     topic = SUBMITTED
+    concurrency = 12
+    """More than there are parsers: some fetch what they are to parse, or wait for another generation."""
     batch_records_max = 16
     batch_bytes_max = 131_072
     """Of small documents: what is done for each of them is done for all at one go, and takes a blink in all."""
@@ -83,12 +85,10 @@ class ParseStage(Stage):
     def __init__(self, outbox: Outbox, attempts_max: int, parser: Parser, pool: Pool, blobs: Blobs) -> None:
         super().__init__(outbox, attempts_max)
         self._parser = parser
-        # One more than there are parsers, so that the next documents are there when one is free.
-        self.concurrency = parser.processes + 1
         self._pool = pool
         self._contents = Contents(pool, blobs)
         self._precedent = Precedent(pool, outbox.standing)
-        self._parsing: dict[bytes | None, tuple[int, asyncio.Future[Parsed | MillraceError]]] = {}
+        self._parsing: dict[bytes | None, tuple[int, asyncio.Future[Parsed | Exception]]] = {}
         self._begin = Together[processing.Submission, processing.Run](
             lambda submissions: processing.begin_runs(pool, submissions)
         )
@@ -96,22 +96,19 @@ class ParseStage(Stage):
         self._foreseen: set[tuple[int, int]] = set()
         """Partition and position of what was foreseen here; what comes from another worker is foreseen again."""
 
-    @property
-    def heavy_max(self) -> int:
-        """Of the parsers, not of the places: one of them is left to small documents."""
-        return max(1, self._parser.processes - 1)
-
     def weight(self, record: Record) -> int:
-        """The size of the content; what is to be submitted again may be of any."""
+        """The size of the content; what is to be submitted again may be of any. What is misplaced goes alone, too."""
         if record.event_type == DocumentResubmitted.event_type:
             return HEAVY_BYTES_MIN
+        if partition_of(record.key or b"") != record.partition:
+            return self.batch_bytes_max
         # Every submission is weighed as it comes, so it is not read for that as it is when its turn comes.
         with suppress(orjson.JSONDecodeError, TypeError, KeyError, ValueError):
-            return int(orjson.loads(record.value or b"")["content"]["size_bytes"])
+            return max(0, int(orjson.loads(record.value or b"")["content"]["size_bytes"]))
         return super().weight(record)
 
     def is_heavy(self, weight: int) -> bool:
-        """Most documents are lighter, and parsed within a second."""
+        """Most documents are lighter."""
         return weight >= HEAVY_BYTES_MIN
 
     async def foresee(self, record: Record) -> None:
@@ -142,35 +139,44 @@ class ParseStage(Stage):
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Parse submissions, or pass on what else was asked for; of different documents side by side."""
-        batch = Batch(Together(self._parser.parse), len(records) * TOLD_AFTER_S)
+        batch = Batch(
+            parse=Together(self._parser.parse, abandons=True),
+            told_after_s=len(records) * TOLD_AFTER_S,
+            alone=len(records) == 1,
+        )
         lanes: dict[tuple[int, bytes], list[Record]] = {}
         for record in records:
             lanes.setdefault((record.partition, self.lane_of(record)), []).append(record)
-        ended = await asyncio.gather(*(self._handle_lane(lane, batch) for lane in lanes.values()))
-        failed = dict(each for each in ended if each)
-        for error in failed.values():
-            if len(records) == 1 or is_outage(error):
-                raise error
-        if failed:
-            raise SomeFailed(failed)
+        errors: dict[Record, Exception | None] = {}
+        # Unlike `gather`, a group has ended when it is over, also where it is cancelled.
+        async with asyncio.TaskGroup() as group:
+            for lane in lanes.values():
+                group.create_task(self._handle_lane(lane, batch, errors))
+        if batch.alone and (error := errors.get(records[0])):
+            raise error
+        if errors:
+            raise SomeFailed(errors)
 
-    async def _handle_lane(self, records: Sequence[Record], batch: Batch) -> tuple[Record, Exception] | None:
-        """Handle records in order up to the first that fails, and give that with its error."""
-        for record in records:
+    async def _handle_lane(
+        self, records: Sequence[Record], batch: Batch, errors: dict[Record, Exception | None]
+    ) -> None:
+        """Handle records in order up to the first that fails; note that with its error, and those behind it."""
+        for number, record in enumerate(records):
             try:
                 await self._handle(record, batch)
             except Exception as error:
-                return record, error
-        return None
+                own = batch.alone or not (is_outage(error) or isinstance(error, Unsettled))
+                errors.update(dict.fromkeys(records[number:]) | {record: error if own else None})
+                return
 
     async def _handle(self, record: Record, batch: Batch) -> None:
         event = _read(record)
         if (partition := partition_of(event.key())) != record.partition:
             # Clients differ in their partitioners (librdkafka's default is not Java's); order needs one place per key.
-            if not await self._precedent.passed(record):
+            if not await self._precedent.passed(record, wait=batch.alone):
                 await self.outbox.resend(record, partition)
             return
-        settled = await self._precedent.of(event, record.position)
+        settled = await self._precedent.of(event, record.position, wait=batch.alone)
         ids = {"tenant_id": event.tenant_id, "document_id": event.document_id, "origin": record.origin}
         match event:
             case DocumentSubmitted():
@@ -255,7 +261,7 @@ class ParseStage(Stage):
             try:
                 async with self._contents.file(content) as path:
                     status = _status(record, event, State.PARSING) if run.is_news else None
-                    parsed = await self._parsed(record, (path, event.media_type), status, batch)
+                    parsed = await self._parsed(record, File(path, event.media_type, content.size_bytes), status, batch)
             except BlobMissing:
                 # The generation that this one follows may have gone on, and have had the content deleted.
                 if (end := ended(await self._precedent.of(event, record.position))) is None:
@@ -312,7 +318,7 @@ class ParseStage(Stage):
         if parsing.cancelled():
             return None
         parsed = parsing.result()
-        if isinstance(parsed, MillraceError):
+        if isinstance(parsed, Exception):
             raise parsed
         return parsed
 

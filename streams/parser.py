@@ -11,11 +11,13 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from multiprocessing.util import Finalize
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 from pebble import ProcessExpired, ProcessPool
@@ -27,6 +29,7 @@ from engine.tokens import count_tokens
 from schemas.errors import MillraceError
 from schemas.events import Chunk
 from streams.confine import confine
+from streams.fair import heavy_max
 from streams.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -34,15 +37,15 @@ log = structlog.get_logger()
 PR_SET_PDEATHSIG = 1
 STDOUT, STDERR = 1, 2
 TASKS_PER_PROCESS = 2_000
-"""A parser process is replaced after so many documents, which gives back what native libraries may have leaked.
+"""A parser process is replaced after so many turns, which gives back what native libraries may have leaked.
 
 None leaks a megabyte over so many small files of any kind that we read, and to start one takes as long as 200 of them.
 """
 TOGETHER_TIMEOUT_S = 5.0
 """For several small files at one go. Where that is not enough one of them takes long, and each is tried alone."""
 
-File = tuple[Path, str]
-"""Where it is, and its media type."""
+HEAVY_BYTES_MIN = 1_000_000
+"""Most documents are smaller, and parsed within a second."""
 
 LAST_WORDS_BYTES_MAX = 2_000
 """Of what a process wrote before it ended; the panic of a library, or the end of a traceback, is shorter."""
@@ -71,26 +74,28 @@ class Parser:
     """Processes of their own for parsing: it is CPU-bound, native, and fed with files that nobody vouches for."""
 
     def __init__(self, settings: WorkerSettings, limits: ParseLimits, chunking: ChunkSettings) -> None:
-        self.processes = settings.parse_processes
         self._settings = settings
         self._limits = limits
         self._chunking = chunking
-        self._free = asyncio.Semaphore(self.processes)
+        self._places = asyncio.Semaphore(settings.parse_processes)
+        self._places_for_heavy = asyncio.Semaphore(heavy_max(settings.parse_processes))
         self._last_words = tempfile.TemporaryDirectory(prefix="millrace-parser-")
         self._stopping: set[asyncio.Task[None]] = set()
         self._pool = self._start()
 
-    async def parse(self, files: Sequence[File]) -> list["Parsed | MillraceError"]:
+    async def parse(self, files: Sequence["File"]) -> list["Parsed | Exception"]:
         """Parse and chunk files, one after the other in one process; whoever cancels this ends the process.
 
-        Gives of each what it holds, or the error of `engine.parse` that says why not. Raises `ParserOutOfMemory` and
-        `ParserCrashed`; of several files nobody knows then which is to blame.
+        Large ones leave a process to the others. Gives of each file what it holds, or the error why not. Raises
+        `ParserOutOfMemory` and `ParserCrashed`; of several files nobody knows then which is to blame.
         """
+        is_heavy = any(file.size_bytes >= HEAVY_BYTES_MIN for file in files)
         ended: Exception | None = None
         # Somebody may have ended the process for reasons of their own; twice, and it is the document.
-        for _ in range(2):
+        for _ in range(2 if len(files) == 1 else 1):
             try:
-                return await self._try(files)
+                async with self._places_for_heavy if is_heavy else nullcontext():
+                    return await self._try(files)
             except ENDED as error:
                 ended = error
                 last_words = self._last_words_of(error)
@@ -99,12 +104,12 @@ class Parser:
                     raise ParserOutOfMemory(self._memory()) from error
         raise ParserCrashed(f"Its process ended with {_exitcode(ended)}.") from ended
 
-    async def _try(self, files: Sequence[File]) -> list["Parsed | MillraceError"]:
+    async def _try(self, files: Sequence["File"]) -> list["Parsed | Exception"]:
         timeout_s = self._settings.parse_timeout_s
         if len(files) > 1:
             timeout_s = min(timeout_s, TOGETHER_TIMEOUT_S)
         try:
-            async with self._free:
+            async with self._places:
                 if not self._pool.active:  # Broken: the pool cannot bear that all its idle processes are ended.
                     self._replace_pool()
                 future = self._pool.schedule(
@@ -151,6 +156,14 @@ class Parser:
         await asyncio.to_thread(_end, self._pool)
         await asyncio.gather(*self._stopping)
         self._last_words.cleanup()
+
+
+class File(NamedTuple):
+    """What is to be parsed."""
+
+    path: Path
+    media_type: str
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +219,15 @@ def parse_and_chunk(path: Path, media_type: str, limits: ParseLimits, chunking: 
 
 def parse_and_chunk_all(
     files: Sequence[File], limits: ParseLimits, chunking: ChunkSettings
-) -> list[Parsed | MillraceError]:
+) -> list[Parsed | Exception]:
     """What runs in the parser's process; a file that cannot be parsed is no other's concern."""
-    results: list[Parsed | MillraceError] = []
-    for path, media_type in files:
+    results: list[Parsed | Exception] = []
+    for file in files:
         try:
-            results.append(parse_and_chunk(path, media_type, limits, chunking))
-        except MillraceError as error:
+            results.append(parse_and_chunk(file.path, file.media_type, limits, chunking))
+        except MemoryError:
+            raise  # whoever had it before may be to blame
+        except Exception as error:
             results.append(error)
     return results
 

@@ -24,6 +24,10 @@ POLL_FIRST_S, POLL_GROWTH, POLL_MAX_S = 0.02, 1.5, 0.5
 """Short enough that what readers see and what is kept beside it stay close; long enough to wait out an outage."""
 
 
+class Unsettled(Exception):
+    """The live generation has not settled a record yet."""
+
+
 class Cancelled(MillraceError):
     """It was cancelled before it was done."""
 
@@ -43,13 +47,18 @@ class Precedent:
         self._pool = pool
         self._standing = standing
 
-    async def of(self, event: DocumentEvent, position: int) -> asyncpg.Record | None:
-        """How an event was settled, once it is (see `db.succession.outcome`); None where this generation is first."""
+    async def of(self, event: DocumentEvent, position: int, *, wait: bool = True) -> asyncpg.Record | None:
+        """How an event was settled, once it is (see `db.succession.outcome`); None where this generation is first.
+
+        Raises `Unsettled` where it would have to ``wait`` and must not.
+        """
         pause_s = POLL_FIRST_S
         while (leader := await self._standing.leader()) is not None:
             settled = await outcome(self._pool, leader, event.tenant_id, event.document_id, position)
             if settled or await self._standing.is_live():
                 return settled
+            if not wait:
+                raise Unsettled
             await asyncio.sleep(pause_s)
             pause_s = min(POLL_GROWTH * pause_s, POLL_MAX_S)
         return None
@@ -64,8 +73,11 @@ class Precedent:
             await outcome(self._pool, leader, event.tenant_id, event.document_id, position)
         )
 
-    async def passed(self, record: Record) -> bool:
-        """Wait until the live generation is past a record that is no document's, or this one is live: then false."""
+    async def passed(self, record: Record, *, wait: bool = True) -> bool:
+        """Wait until the live generation is past a record that is no document's, or this one is live: then false.
+
+        Raises `Unsettled` where it would have to ``wait`` and must not.
+        """
         pause_s = POLL_FIRST_S
         while not await self._standing.is_live():
             leader = await self._standing.leader()
@@ -74,6 +86,8 @@ class Precedent:
                 BrokerSettings(), group_of(stage, leader), record.topic, record.partition
             ):
                 return True
+            if not wait:
+                raise Unsettled
             await asyncio.sleep(pause_s)
             pause_s = min(POLL_GROWTH * pause_s, POLL_MAX_S)
         return False

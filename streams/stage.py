@@ -7,7 +7,7 @@ whose handling was cut short comes again, and handlers make their effects idempo
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 from typing import ClassVar
 
@@ -40,11 +40,11 @@ def is_outage(error: BaseException) -> bool:
 
 
 class SomeFailed(Exception):
-    """Of records that were handled together, some failed for themselves; the others are done with."""
+    """Of records that were handled together, some are not done with: each with its own error, or None."""
 
-    def __init__(self, records: Iterable[Record]) -> None:
+    def __init__(self, errors: Mapping[Record, Exception | None]) -> None:
         super().__init__()
-        self.records = tuple(records)
+        self.errors = errors
 
 
 class Stage(ABC):
@@ -52,8 +52,8 @@ class Stage(ABC):
 
     name: ClassVar[str]
     topic: ClassVar[Topic]
-    concurrency: int = 3
-    """Batches that are handled at a time; each takes one of the process's 8 database connections at most."""
+    concurrency: ClassVar[int] = 3
+    """Batches that are handled at a time; each that has a transaction takes one of the process's 8 connections."""
     batch_records_max: ClassVar[int] = 1
     batch_bytes_max: ClassVar[int] = 49_152
     """Small records share a batch. A full event of 64 chunks is larger: it is work enough, and would hold them up."""
@@ -79,11 +79,6 @@ class Stage(ABC):
         """
         return record.key or b""
 
-    @property
-    def heavy_max(self) -> int:
-        """How many heavy records are handled at a time: one place is left to light ones, if there is more than one."""
-        return max(1, self.concurrency - 1)
-
     def weight(self, record: Record) -> int:
         """How much a record asks for, in bytes of what has to be read."""
         return len(record.value or b"")
@@ -96,8 +91,7 @@ class Stage(ABC):
     async def handle(self, records: Sequence[Record]) -> None:
         """Do everything that follows from the records, so that doing it again changes nothing.
 
-        Where it raises, nothing is taken for done; where it raises `SomeFailed`, what is neither among those nor
-        behind one of them in its lane is.
+        Where it raises, nothing is taken for done, unless it raises `SomeFailed`.
         """
 
     @abstractmethod
@@ -120,21 +114,26 @@ class Stage(ABC):
     async def run(self, records: Sequence[Record], attempt: int = 1) -> Mapping[Record, float]:
         """Try once; an outage of Kafka or Postgres is waited for, and is not counted.
 
-        Returns which records are not done with, each with the seconds after which it is to be tried again by itself;
-        those that were given up are done with. ``attempt`` counts a single record's tries from 1.
+        Returns which records are not done with, each with the seconds after which it is to be tried again by itself:
+        0 where it did not fail for itself. Those that were given up are done with. ``attempt`` counts a single
+        record's tries from 1.
         """
+        failed: Mapping[Record, Exception | None] = {}
         try:
             await self._outlast(lambda: self.handle(records), ABOUT_THE_RECORD)
         except SomeFailed as some:
-            return dict.fromkeys(some.records, 0.0)
+            failed = some.errors
         except Exception as error:
-            if len(records) > 1:
-                return dict.fromkeys(records, 0.0)
-            pause_s = await self._after(error, records[0], attempt)
-            return {} if pause_s is None else {records[0]: pause_s}
-        return {}
+            failed = dict.fromkeys(records, error if len(records) == 1 else None)
+        pauses_s: dict[Record, float] = {}
+        for record, its_own in failed.items():
+            pause_s = await self._after(its_own, record, attempt) if its_own else 0.0
+            if pause_s is not None:
+                pauses_s[record] = pause_s
+        return pauses_s
 
     async def _after(self, error: Exception, record: Record, attempt: int) -> float | None:
+        """Give a record up, or say after how many seconds to try it again."""
         failure = failure_of(error, self.name, attempt)
         transient = isinstance(error, asyncpg.QueryCanceledError) or getattr(error, "transient", False)
         if transient and attempt < self._attempts_max:

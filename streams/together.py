@@ -19,11 +19,15 @@ class Together(Generic[Asked, Told]):
     """Gathers calls where there is load, and adds no wait where there is none.
 
     ``ask`` answers in the order in which it is asked, all or nothing. What fails together is asked one by one, so that
-    nobody fails for another's sake; only an outage is everybody's. It is cancelled once nobody waits for it any more.
+    nobody fails for another's sake; only an outage is everybody's. What is asked goes on when nobody waits for it any
+    more, unless ``abandons``: then it is cancelled.
     """
 
-    def __init__(self, ask: Callable[[Sequence[Asked]], Coroutine[Any, Any, Sequence[Told]]]) -> None:
+    def __init__(
+        self, ask: Callable[[Sequence[Asked]], Coroutine[Any, Any, Sequence[Told]]], *, abandons: bool = False
+    ) -> None:
         self._ask = ask
+        self._abandons = abandons
         self._waiting: deque[tuple[Asked, asyncio.Future[Told]]] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._asking: set[asyncio.Task[None]] = set()
@@ -48,13 +52,14 @@ class Together(Generic[Asked, Told]):
     async def _answer(self, together: Sequence[tuple[Asked, asyncio.Future[Told]]]) -> None:
         if not together:
             return
+        asking = self._ask([asked for asked, _ in together])
         try:
-            told = await _while_awaited(self._ask([asked for asked, _ in together]), [answer for _, answer in together])
+            told = await (_while_awaited(asking, [answer for _, answer in together]) if self._abandons else asking)
         except asyncio.CancelledError:
             return
         except Exception as error:
             if len(together) > 1 and not is_outage(error):
-                await asyncio.gather(*(self._answer([each]) for each in together))
+                await asyncio.gather(*(self._answer([each]) for each in together if not each[1].done()))
                 return
             for _, answer in together:
                 if not answer.done():

@@ -18,7 +18,6 @@ from engine.chunk import ChunkSettings
 from engine.embed import EmbedderSettings
 from engine.embedders import create_embedder
 from engine.parse import ParseLimits
-from schemas.errors import MillraceError
 from schemas.events import (
     DocumentCancelled,
     DocumentDeleted,
@@ -71,7 +70,7 @@ class Here:
 
     processes = 1
 
-    async def parse(self, files: Sequence[File]) -> list[Parsed | MillraceError]:
+    async def parse(self, files: Sequence[File]) -> list[Parsed | Exception]:
         """What runs in a parser's process otherwise."""
         return parse_and_chunk_all(files, ParseLimits(), ChunkSettings())
 

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from schemas.errors import MillraceError
-from streams.parser import Parsed, Parser
+from streams.parser import File, Parsed, Parser
 
 
 async def parsed_by(parser: Parser, path: Path, media_type: str) -> Parsed:
     """The parsed file. Raises what `Parser.parse` raises, and what is wrong with the file."""
-    [result] = await parser.parse([(path, media_type)])
-    if isinstance(result, MillraceError):
+    size_bytes = path.stat().st_size  # noqa: ASYNC240 - it lies here
+    [result] = await parser.parse([File(path, media_type, size_bytes)])
+    if isinstance(result, Exception):
         raise result
     return result

@@ -43,8 +43,8 @@ class Gated(Stage):
     def __init__(self) -> None:
         # What is tested here needs no outbox, and lets nothing out.
         super().__init__(None, 2)  # type: ignore[arg-type]
-        self.gates: dict[Place, asyncio.Future[bool]] = {}
-        """Whether a record fails, when it is told; raises what all of its batch fail of."""
+        self.gates: dict[Place, asyncio.Future[bool | Exception]] = {}
+        """Whether a record fails, perhaps with an error of its own; raises what all of its batch fail of."""
         self.running: set[tuple[int, bytes]] = set()
         self.begun: list[Record] = []
         self.done: list[Record] = []
@@ -61,15 +61,17 @@ class Gated(Stage):
         self.begun += records
         self.batches.append([place(each) for each in records])
         done: list[Record] = []
-        failed: list[Record] = []
+        failed: dict[Record, Exception | None] = {}
         try:
             for each in records:
-                if self.lane_of(each) in map(self.lane_of, failed):
+                lane = each.partition, self.lane_of(each)
+                if lane in [(before.partition, self.lane_of(before)) for before in failed]:
+                    failed[each] = None
                     continue
                 if not self.opened:
                     gate = self.gates.setdefault(place(each), asyncio.get_running_loop().create_future())
-                    if await gate:
-                        failed.append(each)
+                    if apart := await gate:
+                        failed[each] = apart if isinstance(apart, Exception) else None
                         continue
                 done.append(each)
             self.done += done
@@ -324,6 +326,8 @@ steps = st.lists(
         st.tuples(st.just("finish"), st.integers(0, 20)),
         st.tuples(st.just("fail"), st.integers(0, 20)),
         st.tuples(st.just("fail apart"), st.integers(0, 20)),
+        st.tuples(st.just("fail alone"), st.integers(0, 20)),
+        st.tuples(st.just("refuse alone"), st.integers(0, 20)),
         st.tuples(st.just("refuse"), st.integers(0, 20)),
         st.tuples(st.just("drop"), st.integers(0, 1)),
     ),
@@ -370,6 +374,10 @@ async def play(steps: list[tuple[Any, ...]]) -> None:
                         gate.set_result(False)
                     case "fail apart":
                         gate.set_result(True)
+                    case "fail alone":
+                        gate.set_result(EmbedderUnavailable())
+                    case "refuse alone":
+                        gate.set_result(ValueError())
                     case "fail":
                         gate.set_exception(EmbedderUnavailable())
                     case "refuse":

@@ -113,8 +113,7 @@ async def test_one_that_cannot_be_parsed_holds_up_nobody_in_its_batch(stage: Par
     events = [text(tenant, f"d{number}", "application/pdf" if number == 2 else "text/plain") for number in range(5)]
     records = [written(offset, event) for offset, event in enumerate(events)]
     async with reading(CHUNKED) as chunked:
-        assert await stage.run(records) == {records[2]: 0.0}
-        assert await stage.run([records[2]]) == {}
+        assert await stage.run(records) == {}
         found = [
             decode(CHUNKED_KINDS, each.key, each.value, each.headers)[0] for each in await chunked.of_tenant(tenant, 5)
         ]

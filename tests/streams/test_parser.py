@@ -17,7 +17,6 @@ import pytest
 from engine.chunk import ChunkSettings
 from engine.errors import EmptyDocument
 from engine.parse import ParseLimits
-from schemas.errors import MillraceError
 from streams import parser as parser_module
 from streams.confine import OOM_SCORE
 from streams.parser import File, Parsed, Parser, ParserCrashed, ParserOutOfMemory
@@ -123,7 +122,7 @@ async def test_of_several_files_each_is_read_or_not_for_itself(parser: Parser, t
     (tmp_path / "good.txt").write_text("The locking pin is painted yellow.")
     (tmp_path / "blank.txt").write_text(" ")
     good, blank, again = await parser.parse(
-        [(tmp_path / f"{name}.txt", "text/plain") for name in ("good", "blank", "good")]
+        [File(tmp_path / f"{name}.txt", "text/plain", 40) for name in ("good", "blank", "good")]
     )
     assert isinstance(good, Parsed)
     assert good == again
@@ -136,9 +135,9 @@ async def test_one_that_takes_long_is_tried_alone(
     """Those that were to be parsed with it do not wait for it, nor fail with it; who leaves it ends it."""
     monkeypatch.setattr(parser_module, "TOGETHER_TIMEOUT_S", 1.0)
     (tmp_path / "good.txt").write_text("The locking pin is painted yellow.")
-    parse = Together[File, Parsed | MillraceError](parser.parse)
-    good = asyncio.create_task(parse((tmp_path / "good.txt", "text/plain")))
-    slow = asyncio.create_task(parse((slow_file(tmp_path), "text/markdown")))
+    parse = Together[File, Parsed | Exception](parser.parse, abandons=True)
+    good = asyncio.create_task(parse(File(tmp_path / "good.txt", "text/plain", 40)))
+    slow = asyncio.create_task(parse(File(slow_file(tmp_path), "text/markdown", 40)))
     assert isinstance(await good, Parsed)
     process = await at_work(parser)
     slow.cancel()
