@@ -17,8 +17,8 @@ SEALED_BYTES = 10 * 2**20
 """16,000 vectors of 256 dimensions, which a search compares in 2 to 4 ms."""
 GRAPH_BYTES = 80 * 2**20
 """So much is compared whole in 20 to 30 ms; a graph of it finds nine of ten in 7 ms, of questions unlike the texts."""
-FANOUT = 4
-"""So many graphs become one: a vector is indexed once more for each fourfold growth, and a search follows fewer."""
+FANOUT = 8
+"""So many graphs become one: a vector is indexed once more for each eightfold growth, and a search follows seven of a size."""
 RETIRED = timedelta(seconds=120)
 """Longer than any statement may take that began before."""
 WRITERS_WAIT_MS = 500
