@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import time
 import uuid
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,8 @@ async def _probe(http: aiohttp.ClientSession, system: System) -> dict[str, Any]:
     async def probe() -> None:
         word = f"w{uuid.uuid4().hex}"
         posted = time.perf_counter()
-        async with http.post(f"{system.url}/v1/documents", json={"text": TEXT.format(word=word)}) as answer:
-            answer.raise_for_status()
-            await answer.read()
+        document = {"id": word, "title": None, "collection": "probes", "text": TEXT.format(word=word)}
+        await post(http, f"{system.url}/v1/documents", document)
         acknowledged_at = time.perf_counter()
         acknowledged.append(acknowledged_at - posted)
         while not await _finds(http, system, word):
@@ -73,6 +73,9 @@ async def _probe(http: aiohttp.ClientSession, system: System) -> dict[str, Any]:
 async def _finds(http: aiohttp.ClientSession, system: System, word: str) -> bool:
     asked = {"query": word, "limit": 1, "mode": "text"}
     async with http.post(f"{system.url}/v1/search", json=asked) as answer:
+        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:  # it has enough to do, and says when to come back
+            await asyncio.sleep(float(answer.headers["Retry-After"]))
+            return False
         answer.raise_for_status()
         hits = (await answer.json())["hits"]
     return bool(hits) and word in hits[0]["text"]

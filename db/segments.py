@@ -18,7 +18,7 @@ SEALED_BYTES = 10 * 2**20
 GRAPH_BYTES = 80 * 2**20
 """So much is compared whole in 20 to 30 ms; a graph of it finds nine of ten in 7 ms, of questions unlike the texts."""
 FANOUT = 8
-"""So many graphs become one: a vector is indexed once more for each eightfold growth, and a search follows seven of a size."""
+"""So many graphs become one. Several small ones find more than a large one, and to build it takes as long again."""
 RETIRED = timedelta(seconds=120)
 """Longer than any statement may take that began before."""
 WRITERS_WAIT_MS = 500

@@ -79,7 +79,7 @@ class ParseStage(Stage):
     concurrency = 12
     """More than there are parsers: some fetch what they are to parse, or wait for another generation."""
     batch_records_max = 16
-    batch_bytes_max = 131_072
+    batch_bytes_max = 32_768
     """Of small documents: what is done for each of them is done for all at one go, and takes a blink in all."""
 
     def __init__(self, outbox: Outbox, attempts_max: int, parser: Parser, pool: Pool, blobs: Blobs) -> None:
@@ -173,7 +173,7 @@ class ParseStage(Stage):
         event = _read(record)
         if (partition := partition_of(event.key())) != record.partition:
             # Clients differ in their partitioners (librdkafka's default is not Java's); order needs one place per key.
-            if not await self._precedent.passed(record, wait=batch.alone):
+            if not await self._precedent.passed(record):
                 await self.outbox.resend(record, partition)
             return
         settled = await self._precedent.of(event, record.position, wait=batch.alone)

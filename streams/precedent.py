@@ -73,11 +73,8 @@ class Precedent:
             await outcome(self._pool, leader, event.tenant_id, event.document_id, position)
         )
 
-    async def passed(self, record: Record, *, wait: bool = True) -> bool:
-        """Wait until the live generation is past a record that is no document's, or this one is live: then false.
-
-        Raises `Unsettled` where it would have to ``wait`` and must not.
-        """
+    async def passed(self, record: Record) -> bool:
+        """Wait until the live generation is past a record that is no document's, or this one is live: then false."""
         pause_s = POLL_FIRST_S
         while not await self._standing.is_live():
             leader = await self._standing.leader()
@@ -86,8 +83,6 @@ class Precedent:
                 BrokerSettings(), group_of(stage, leader), record.topic, record.partition
             ):
                 return True
-            if not wait:
-                raise Unsettled
             await asyncio.sleep(pause_s)
             pause_s = min(POLL_GROWTH * pause_s, POLL_MAX_S)
         return False
