@@ -1,6 +1,8 @@
 """Fair choice: tenants take turns, and what is heavy never takes the last place."""
 
-from collections.abc import Hashable
+import asyncio
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 T = TypeVar("T", bound=Hashable)
@@ -32,6 +34,48 @@ class Turns(Generic[T]):
             self._waiting[tenant] = items
 
 
-def heavy_max(places: int) -> int:
+class FairGate:
+    """Lets so many in at a time; who waits is let in tenant by tenant.
+
+    Heavy work gets all places but one, so that light work never waits for heavy work to end.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._free = slots
+        self._free_for_heavy = heavy_max(slots)
+        self._turns = Turns[asyncio.Future[None]]()
+        self._who: dict[asyncio.Future[None], tuple[str, bool]] = {}
+
+    @asynccontextmanager
+    async def slot(self, tenant: str, *, heavy: bool = False) -> AsyncIterator[None]:
+        """Hold a place, once it is this tenant's turn."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._who[turn] = tenant, heavy
+        self._turns.add(tenant, turn, heavy=heavy)
+        self._admit()
+        try:
+            await turn
+            yield
+        finally:
+            del self._who[turn]
+            self._turns.remove(tenant, turn)
+            if turn.done() and not turn.cancelled():
+                self._count(1, heavy=heavy)
+                self._admit()
+
+    def _admit(self) -> None:
+        while self._free and (turn := self._turns.first(heavy=self._free_for_heavy > 0)):
+            tenant, heavy = self._who[turn]
+            self._turns.remove(tenant, turn)
+            if not turn.cancelled():
+                self._count(-1, heavy=heavy)
+                turn.set_result(None)
+
+    def _count(self, places: int, *, heavy: bool) -> None:
+        self._free += places
+        self._free_for_heavy += places if heavy else 0
+
+
+def heavy_max(slots: int) -> int:
     """How many of so many places heavy work may have: all but one, if there is more than one."""
-    return max(1, places - 1)
+    return max(1, slots - 1)

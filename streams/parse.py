@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import asyncpg
 import orjson
@@ -33,8 +34,9 @@ from schemas.events import (
 from schemas.topics import CHUNKED, SUBMITTED
 from schemas.wire import decode
 from streams.content import Contents, content_of, new_text_key
+from streams.fair import FairGate
 from streams.outbox import Outbox, failed_event, failure_of
-from streams.parser import HEAVY_BYTES_MIN, File, Parsed, Parser
+from streams.parser import File, Parsed, Parser
 from streams.precedent import Cancelled, Precedent, Superseded, Unsettled, ended
 from streams.record import Record
 from streams.stage import SomeFailed, Stage, is_outage
@@ -43,6 +45,8 @@ from streams.together import Together
 BATCH_CHUNKS_MAX = 64
 BATCH_BYTES_MAX = 262_144
 """A batch is one Kafka event: big enough to spare per-event work, small enough for many to be in flight."""
+HEAVY_BYTES_MIN = 1_000_000
+"""Most documents are smaller, and parsed within a second."""
 TOLD_AFTER_S = 0.1
 """That documents are being parsed is told once that takes each so long; for most there is sooner something newer."""
 
@@ -85,6 +89,7 @@ class ParseStage(Stage):
     def __init__(self, outbox: Outbox, attempts_max: int, parser: Parser, pool: Pool, blobs: Blobs) -> None:
         super().__init__(outbox, attempts_max)
         self._parser = parser
+        self._gate = FairGate(parser.processes)
         self._pool = pool
         self._contents = Contents(pool, blobs)
         self._precedent = Precedent(pool, outbox.standing)
@@ -140,7 +145,7 @@ class ParseStage(Stage):
     async def handle(self, records: Sequence[Record]) -> None:
         """Parse submissions, or pass on what else was asked for; of different documents side by side."""
         batch = Batch(
-            parse=Together(self._parser.parse, abandons=True),
+            parse=Together(partial(self._parse_in_turn, records[0].ids[0]), abandons=True),
             told_after_s=len(records) * TOLD_AFTER_S,
             alone=len(records) == 1,
         )
@@ -321,6 +326,12 @@ class ParseStage(Stage):
         if isinstance(parsed, Exception):
             raise parsed
         return parsed
+
+    async def _parse_in_turn(self, tenant_id: str, files: Sequence[File]) -> list[Parsed | Exception]:
+        """Parse the files of a batch, whose turn it was for the sake of this tenant."""
+        heavy = any(file.size_bytes >= HEAVY_BYTES_MIN for file in files)
+        async with self._gate.slot(tenant_id, heavy=heavy):
+            return await self._parser.parse(files)
 
 
 def partition_of(key: bytes) -> int:

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -29,7 +28,6 @@ from engine.tokens import count_tokens
 from schemas.errors import MillraceError
 from schemas.events import Chunk
 from streams.confine import confine
-from streams.fair import heavy_max
 from streams.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -43,9 +41,6 @@ None leaks a megabyte over so many small files of any kind that we read, and to 
 """
 TOGETHER_TIMEOUT_S = 5.0
 """For several small files at one go. Where that is not enough one of them takes long, and each is tried alone."""
-
-HEAVY_BYTES_MIN = 1_000_000
-"""Most documents are smaller, and parsed within a second."""
 
 LAST_WORDS_BYTES_MAX = 2_000
 """Of what a process wrote before it ended; the panic of a library, or the end of a traceback, is shorter."""
@@ -77,8 +72,7 @@ class Parser:
         self._settings = settings
         self._limits = limits
         self._chunking = chunking
-        self._places = asyncio.Semaphore(settings.parse_processes)
-        self._places_for_heavy = asyncio.Semaphore(heavy_max(settings.parse_processes))
+        self.processes = settings.parse_processes
         self._last_words = tempfile.TemporaryDirectory(prefix="millrace-parser-")
         self._stopping: set[asyncio.Task[None]] = set()
         self._pool = self._start()
@@ -86,16 +80,14 @@ class Parser:
     async def parse(self, files: Sequence["File"]) -> list["Parsed | Exception"]:
         """Parse and chunk files, one after the other in one process; whoever cancels this ends the process.
 
-        Large ones leave a process to the others. Gives of each file what it holds, or the error why not. Raises
+        Gives of each file what it holds, or the error why not. Raises
         `ParserOutOfMemory` and `ParserCrashed`; of several files nobody knows then which is to blame.
         """
-        is_heavy = any(file.size_bytes >= HEAVY_BYTES_MIN for file in files)
         ended: Exception | None = None
         # Somebody may have ended the process for reasons of their own; twice, and it is the document.
         for _ in range(2 if len(files) == 1 else 1):
             try:
-                async with self._places_for_heavy if is_heavy else nullcontext():
-                    return await self._try(files)
+                return await self._try(files)
             except ENDED as error:
                 ended = error
                 last_words = self._last_words_of(error)
@@ -109,13 +101,10 @@ class Parser:
         if len(files) > 1:
             timeout_s = min(timeout_s, TOGETHER_TIMEOUT_S)
         try:
-            async with self._places:
-                if not self._pool.active:  # Broken: the pool cannot bear that all its idle processes are ended.
-                    self._replace_pool()
-                future = self._pool.schedule(
-                    parse_and_chunk_all, (files, self._limits, self._chunking), timeout=timeout_s
-                )
-                return await asyncio.wrap_future(future)
+            if not self._pool.active:  # Broken: the pool cannot bear that all its idle processes are ended.
+                self._replace_pool()
+            future = self._pool.schedule(parse_and_chunk_all, (files, self._limits, self._chunking), timeout=timeout_s)
+            return await asyncio.wrap_future(future)
         except TimeoutError:
             raise ParserCrashed(f"It took more than {timeout_s:g} s.") from None
         except MemoryError:
