@@ -277,6 +277,7 @@ END
 $$;
 
 CREATE TYPE match AS (document_id text, ordinal integer, score float8, density float8);
+CREATE TYPE found AS (place bigint, document_id text, revision bigint, ordinal integer);
 
 -- The visible chunks of a tenant with the words of a text, the rarest words weighing most, at most `depth`. Null filters
 -- are none.
@@ -285,21 +286,35 @@ CREATE TYPE match AS (document_id text, ordinal integer, score float8, density f
 -- scan that reads no text vector; those that are in very many chunks only where there are no others, and then in pairs.
 -- A word that turns out to be in very many finds nothing either where another is in few: which of its chunks are looked at
 -- is chance. Among the best of what is found so, all words count.
+--
+-- The planner would go astray: it takes a text vector for something that lies in its row, the text index' list of pending
+-- entries for something that is read here and there, and a table that was not analyzed yet for one of many tenants. So it
+-- would rather read all text vectors of a tenant, which takes a hundred times as long. The lookup leaves it no choice: it
+-- names the tenant's partition, compares the tenant in a way that no index knows, and does without sequential scans.
 CREATE FUNCTION matching(
     of_tenant text, of_text text, depth integer, of_documents text[], in_collection text, with_tags text[],
     of_media_types text[], with_metadata jsonb
 ) RETURNS SETOF match LANGUAGE plpgsql STABLE ROWS 100
--- Planning takes longer than the lookups.
+-- Planning takes longer than the rest.
 SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
 AS $$
 DECLARE
     -- So many matches of a word are looked at: what is more common says little, and each takes 2 us.
     common constant integer := 200;
-    is_filtered constant boolean := num_nonnulls(of_documents, in_collection, with_tags, of_media_types, with_metadata) > 0;
+    filters constant text := concat(
+        CASE WHEN of_documents IS NOT NULL THEN ' AND d.document_id = ANY($3)' END,
+        CASE WHEN in_collection IS NOT NULL THEN ' AND d.collection = $4' END,
+        CASE WHEN with_tags IS NOT NULL THEN ' AND d.tags @> $5' END,
+        CASE WHEN of_media_types IS NOT NULL THEN ' AND d.media_type = ANY($6)' END,
+        CASE WHEN with_metadata IS NOT NULL THEN ' AND d.metadata @> $7' END
+    );
     words tsquery[];
     counts integer[];
     total integer;
     sought tsquery[];
+    chunks_of_tenant regclass;
+    founds found[];
 BEGIN
     SELECT array_agg(word ORDER BY chunks, word), array_agg(chunks ORDER BY chunks, word)
     INTO words, counts
@@ -308,7 +323,8 @@ BEGIN
         FROM unnest(to_tsvector('english', of_text)) t
         LEFT JOIN word_counts w ON w.tenant_id = of_tenant AND w.word = t.lexeme
     ) query;
-    IF words IS NULL THEN
+    SELECT tableoid INTO chunks_of_tenant FROM document_chunks WHERE tenant_id = of_tenant LIMIT 1;
+    IF words IS NULL OR chunks_of_tenant IS NULL THEN
         RETURN;
     END IF;
     SELECT chunks INTO total FROM word_counts WHERE tenant_id = of_tenant AND word = '';
@@ -320,29 +336,29 @@ BEGIN
     IF sought IS NULL THEN
         sought := ARRAY[words[1], words[1] && words[2], words[1] && words[3]];
     END IF;
+    EXECUTE format(
+        'SELECT array_agg((place, c.document_id, c.revision, c.ordinal)::found)
+         FROM unnest($2) WITH ORDINALITY AS query (word, place)
+         CROSS JOIN LATERAL (
+             SELECT c.document_id, c.revision, c.ordinal FROM %s c
+             WHERE c.text_vector @@ word AND c.tenant_id || '''' = $1 %s
+             LIMIT %s
+         ) c',
+        chunks_of_tenant,
+        CASE WHEN filters <> '' THEN format(
+            'AND EXISTS (
+                 SELECT FROM documents d
+                 WHERE d.tenant_id = $1 AND d.document_id = c.document_id AND d.revision = c.revision AND NOT d.deleted%s
+             )', filters
+        ) END,
+        common
+    )
+    INTO founds USING of_tenant, sought, of_documents, in_collection, with_tags, of_media_types, with_metadata;
     RETURN QUERY
-    WITH found AS MATERIALIZED (
-        SELECT place, c.document_id, c.revision, c.ordinal
-        FROM unnest(sought) WITH ORDINALITY AS query (word, place)
-        CROSS JOIN LATERAL (
-            SELECT c.document_id, c.revision, c.ordinal FROM document_chunks c
-            WHERE c.tenant_id = of_tenant AND c.text_vector @@ word
-              AND (NOT is_filtered OR EXISTS (
-                  SELECT FROM documents d
-                  WHERE d.tenant_id = of_tenant AND d.document_id = c.document_id AND d.revision = c.revision
-                    AND NOT d.deleted AND (of_documents IS NULL OR d.document_id = ANY(of_documents))
-                    AND (in_collection IS NULL OR d.collection = in_collection)
-                    AND (with_tags IS NULL OR d.tags @> with_tags)
-                    AND (of_media_types IS NULL OR d.media_type = ANY(of_media_types))
-                    AND (with_metadata IS NULL OR d.metadata @> with_metadata)
-              ))
-            LIMIT common
-        ) c
-    ),
-    counted AS MATERIALIZED (
+    WITH counted AS MATERIALIZED (
         SELECT word, place, greatest(chunks, n) AS n
         FROM unnest(words, counts) WITH ORDINALITY AS query (word, chunks, place)
-        LEFT JOIN (SELECT f.place, count(*) AS n FROM found f GROUP BY f.place) seen USING (place)
+        LEFT JOIN (SELECT f.place, count(*) AS n FROM unnest(founds) f GROUP BY f.place) seen USING (place)
     ),
     -- Inverse document frequency, as in BM25; of words that are not counted yet, by what was found.
     weighed AS MATERIALIZED (
@@ -350,7 +366,7 @@ BEGIN
     ),
     best AS (
         SELECT f.document_id, f.revision, f.ordinal
-        FROM found f JOIN weighed w USING (place)
+        FROM unnest(founds) f JOIN weighed w USING (place)
         WHERE w.n < common OR NOT EXISTS (SELECT FROM weighed r WHERE r.n BETWEEN 1 AND common - 1)
         GROUP BY f.document_id, f.revision, f.ordinal
         ORDER BY sum(w.weight) DESC, f.document_id, f.ordinal
