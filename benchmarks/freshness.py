@@ -22,6 +22,10 @@ LOADS = {"idle": 0.0, "half load": 0.5, "full load": 1.0}
 EDITED_CHUNKS = 1_000
 
 
+class Unseen(Exception):
+    """A search did not find what was written before the position that it named."""
+
+
 async def measure(system: System, corpus: Path, documents_per_s: float) -> dict[str, Any]:
     """Percentiles of each load. ``documents_per_s``: of the corpus, at full load."""
     figures: dict[str, Any] = {}
@@ -56,11 +60,10 @@ async def _probe(http: aiohttp.ClientSession, system: System) -> dict[str, Any]:
         word = f"w{uuid.uuid4().hex}"
         posted = time.perf_counter()
         document = {"id": word, "title": None, "collection": "probes", "text": TEXT.format(word=word)}
-        await post(http, f"{system.url}/v1/documents", document)
+        position = await post(http, f"{system.url}/v1/documents", document)
         acknowledged_at = time.perf_counter()
         acknowledged.append(acknowledged_at - posted)
-        while not await _finds(http, system, word):
-            await asyncio.sleep(0.005)
+        await _find(http, system, word, position)
         found.append(time.perf_counter() - acknowledged_at)
 
     async with asyncio.TaskGroup() as group:
@@ -70,15 +73,19 @@ async def _probe(http: aiohttp.ClientSession, system: System) -> dict[str, Any]:
     return {"acknowledged": percentiles(acknowledged), "found": percentiles(found)}
 
 
-async def _finds(http: aiohttp.ClientSession, system: System, word: str) -> bool:
+async def _find(http: aiohttp.ClientSession, system: System, word: str, position: str) -> None:
+    """Search for a word as of the write that brought it: the answer comes once it is found. Raises `Unseen`."""
     asked = {"query": word, "limit": 1, "mode": "text"}
-    async with http.post(f"{system.url}/v1/search", json=asked) as answer:
-        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:  # it has enough to do, and says when to come back
-            await asyncio.sleep(float(answer.headers["Retry-After"]))
-            return False
-        answer.raise_for_status()
-        hits = (await answer.json())["hits"]
-    return bool(hits) and word in hits[0]["text"]
+    as_of = {"X-Millrace-Position": position}
+    while True:
+        async with http.post(f"{system.url}/v1/search", json=asked, headers=as_of) as answer:
+            if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                answer.raise_for_status()
+                hits = (await answer.json())["hits"]
+                break
+        await asyncio.sleep(float(answer.headers["Retry-After"]))  # it has enough to do, and says when to come back
+    if not hits or word not in hits[0]["text"]:
+        raise Unseen(word)
 
 
 async def edit(http: aiohttp.ClientSession, system: System, corpus: Path) -> dict[str, Any]:
@@ -94,10 +101,10 @@ async def edit(http: aiohttp.ClientSession, system: System, corpus: Path) -> dic
             await asyncio.sleep(0.05)
     embedded = system.count("millrace_chunks_embedded")
     word = f"w{uuid.uuid4().hex}"
-    await post(http, f"{system.url}/v1/documents", document | {"text": f"{text[:place]} {word}{text[place:]}"})
+    edited = document | {"text": f"{text[:place]} {word}{text[place:]}"}
+    position = await post(http, f"{system.url}/v1/documents", edited)
     acknowledged = time.perf_counter()
-    while not await _finds(http, system, word):
-        await asyncio.sleep(0.005)
+    await _find(http, system, word, position)
     found_ms = round((time.perf_counter() - acknowledged) * 1e3, 1)
     return {"chunks": chunks, "found_ms": found_ms, "embedded": system.count("millrace_chunks_embedded") - embedded}
 

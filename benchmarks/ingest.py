@@ -85,8 +85,8 @@ async def over_http(system: System, documents: Iterator[dict[str, Any]]) -> None
         await asyncio.gather(*(write() for _ in range(WRITERS)))
 
 
-async def post(http: aiohttp.ClientSession, url: str, document: dict[str, Any]) -> None:
-    """Write a document; one that is refused for now comes again when the gateway says."""
+async def post(http: aiohttp.ClientSession, url: str, document: dict[str, Any]) -> str:
+    """Write a document and return its position; one that is refused for now comes again when the gateway says."""
     body = orjson.dumps(
         {
             "document_id": document["id"],
@@ -100,7 +100,7 @@ async def post(http: aiohttp.ClientSession, url: str, document: dict[str, Any]) 
         async with http.post(url, data=body, headers={"Content-Type": "application/json"}) as answer:
             if answer.status not in {429, 503}:
                 answer.raise_for_status()
-                return
+                return str(orjson.loads(await answer.read())["position"])
         await asyncio.sleep(float(answer.headers.get("Retry-After", 1)))
 
 
