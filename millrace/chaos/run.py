@@ -86,5 +86,5 @@ class Run:
 
     def _note(self, kind: str, /, **data: object) -> None:
         if kind == "exit" and not data["expected"]:
-            self.summary.unexpected_exits += 1
+            self.summary.unexpected_exits.append({name: data[name] for name in ("part", "last_words")})
         self._history.note(kind, **data)

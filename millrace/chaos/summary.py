@@ -24,7 +24,8 @@ class Summary:
     duration_s: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
-    unexpected_exits: int = 0
+    unexpected_exits: list[Json] = field(default_factory=list)
+    """Of processes that ended by themselves: the part and its last words."""
     report: Report = field(default_factory=Report)
     """What the checker says of all rounds together."""
 

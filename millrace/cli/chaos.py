@@ -75,8 +75,10 @@ def _show(summary: "Summary") -> None:
     console.print(faults)
     _say(
         f"{summary.rounds} rounds in {summary.duration_s / 60:.1f} minutes; {report.acknowledged} writes acknowledged, "
-        f"{report.reads} reads checked; processes that ended by themselves: {summary.unexpected_exits}"
+        f"{report.reads} reads checked; processes that ended by themselves: {len(summary.unexpected_exits)}"
     )
+    for each in summary.unexpected_exits:
+        _say(f"  {each['part']}: {each['last_words']}")
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.counts.items()))
     _say(f"violations: {kinds or 'none'}")
     shown: Counter[str] = Counter()
