@@ -340,16 +340,17 @@ BEGIN
         'SELECT array_agg((place, c.document_id, c.revision, c.ordinal)::found)
          FROM unnest($2) WITH ORDINALITY AS query (word, place)
          CROSS JOIN LATERAL (
-             SELECT c.document_id, c.revision, c.ordinal FROM %s c
-             WHERE c.text_vector @@ word AND c.tenant_id || '''' = $1 %s
+             SELECT c.document_id, c.revision, c.ordinal FROM %s c %s
+             WHERE c.text_vector @@ word AND c.tenant_id || '''' = $1
              LIMIT %s
          ) c',
         chunks_of_tenant,
         CASE WHEN filters <> '' THEN format(
-            'AND EXISTS (
+            'CROSS JOIN LATERAL (
                  SELECT FROM documents d
                  WHERE d.tenant_id = $1 AND d.document_id = c.document_id AND d.revision = c.revision AND NOT d.deleted%s
-             )', filters
+                 OFFSET 0
+             ) d', filters
         ) END,
         common
     )
