@@ -164,6 +164,18 @@ BEGIN
 END
 $$;
 
+-- What filters ask of a document `d`, in terms of parameters 3 to 7 of a statement; empty where there are none.
+CREATE FUNCTION conditions_of(
+    of_documents text[], in_collection text, with_tags text[], of_media_types text[], with_metadata jsonb
+) RETURNS text LANGUAGE sql IMMUTABLE
+RETURN concat(
+    CASE WHEN of_documents IS NOT NULL THEN ' AND d.document_id = ANY($3)' END,
+    CASE WHEN in_collection IS NOT NULL THEN ' AND d.collection = $4' END,
+    CASE WHEN with_tags IS NOT NULL THEN ' AND d.tags @> $5' END,
+    CASE WHEN of_media_types IS NOT NULL THEN ' AND d.media_type = ANY($6)' END,
+    CASE WHEN with_metadata IS NOT NULL THEN ' AND d.metadata @> $7' END
+);
+
 CREATE TYPE near AS (document_id text, ordinal integer, distance float8);
 
 -- The visible chunks of a tenant that are nearest to a vector, nearest first, at most `depth`. Null filters are none.
@@ -182,13 +194,8 @@ AS $$
 DECLARE
     is_visible constant text := 'd.tenant_id = $1 AND d.document_id = v.document_id AND d.revision = v.revision
                                  AND NOT d.deleted';
-    filters constant text := concat(
-        CASE WHEN of_documents IS NOT NULL THEN ' AND d.document_id = ANY($3)' END,
-        CASE WHEN in_collection IS NOT NULL THEN ' AND d.collection = $4' END,
-        CASE WHEN with_tags IS NOT NULL THEN ' AND d.tags @> $5' END,
-        CASE WHEN of_media_types IS NOT NULL THEN ' AND d.media_type = ANY($6)' END,
-        CASE WHEN with_metadata IS NOT NULL THEN ' AND d.metadata @> $7' END
-    );
+    filters constant text :=
+        conditions_of(of_documents, in_collection, with_tags, of_media_types, with_metadata);
     -- One step in a graph takes as long as comparing so many vectors one after another.
     step constant integer := 70;
     sampled_documents constant integer := 1000;
@@ -277,7 +284,7 @@ END
 $$;
 
 CREATE TYPE match AS (document_id text, ordinal integer, score float8, density float8);
-CREATE TYPE found AS (place bigint, document_id text, revision bigint, ordinal integer);
+CREATE TYPE hit AS (place bigint, document_id text, revision bigint, ordinal integer);
 
 -- The visible chunks of a tenant with the words of a text, the rarest words weighing most, at most `depth`. Null filters
 -- are none.
@@ -302,19 +309,14 @@ AS $$
 DECLARE
     -- So many matches of a word are looked at: what is more common says little, and each takes 2 us.
     common constant integer := 200;
-    filters constant text := concat(
-        CASE WHEN of_documents IS NOT NULL THEN ' AND d.document_id = ANY($3)' END,
-        CASE WHEN in_collection IS NOT NULL THEN ' AND d.collection = $4' END,
-        CASE WHEN with_tags IS NOT NULL THEN ' AND d.tags @> $5' END,
-        CASE WHEN of_media_types IS NOT NULL THEN ' AND d.media_type = ANY($6)' END,
-        CASE WHEN with_metadata IS NOT NULL THEN ' AND d.metadata @> $7' END
-    );
+    filters constant text :=
+        conditions_of(of_documents, in_collection, with_tags, of_media_types, with_metadata);
     words tsquery[];
     counts integer[];
     total integer;
     sought tsquery[];
     chunks_of_tenant regclass;
-    founds found[];
+    hits hit[];
 BEGIN
     SELECT array_agg(word ORDER BY chunks, word), array_agg(chunks ORDER BY chunks, word)
     INTO words, counts
@@ -337,7 +339,7 @@ BEGIN
         sought := ARRAY[words[1], words[1] && words[2], words[1] && words[3]];
     END IF;
     EXECUTE format(
-        'SELECT array_agg((place, c.document_id, c.revision, c.ordinal)::found)
+        'SELECT array_agg((place, c.document_id, c.revision, c.ordinal)::hit)
          FROM unnest($2) WITH ORDINALITY AS query (word, place)
          CROSS JOIN LATERAL (
              SELECT c.document_id, c.revision, c.ordinal FROM %s c %s
@@ -354,23 +356,23 @@ BEGIN
         ) END,
         common
     )
-    INTO founds USING of_tenant, sought, of_documents, in_collection, with_tags, of_media_types, with_metadata;
+    INTO hits USING of_tenant, sought, of_documents, in_collection, with_tags, of_media_types, with_metadata;
     RETURN QUERY
     WITH counted AS MATERIALIZED (
         SELECT word, place, greatest(chunks, n) AS n
         FROM unnest(words, counts) WITH ORDINALITY AS query (word, chunks, place)
-        LEFT JOIN (SELECT f.place, count(*) AS n FROM unnest(founds) f GROUP BY f.place) seen USING (place)
+        LEFT JOIN (SELECT h.place, count(*) AS n FROM unnest(hits) h GROUP BY h.place) seen USING (place)
     ),
     -- Inverse document frequency, as in BM25; of words that are not counted yet, by what was found.
     weighed AS MATERIALIZED (
         SELECT word, place, n, ln(1 + (greatest(total, n) - n + 0.5) / (n + 0.5))::float8 AS weight FROM counted
     ),
     best AS (
-        SELECT f.document_id, f.revision, f.ordinal
-        FROM unnest(founds) f JOIN weighed w USING (place)
+        SELECT h.document_id, h.revision, h.ordinal
+        FROM unnest(hits) h JOIN weighed w USING (place)
         WHERE w.n < common OR NOT EXISTS (SELECT FROM weighed r WHERE r.n BETWEEN 1 AND common - 1)
-        GROUP BY f.document_id, f.revision, f.ordinal
-        ORDER BY sum(w.weight) DESC, f.document_id, f.ordinal
+        GROUP BY h.document_id, h.revision, h.ordinal
+        ORDER BY sum(w.weight) DESC, h.document_id, h.ordinal
         LIMIT depth
     )
     SELECT b.document_id, b.ordinal, (SELECT sum(w.weight) FROM weighed w WHERE c.text_vector @@ w.word) AS score,
