@@ -7,7 +7,12 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+from db import generations
 from db.pool import DatabaseSettings, Pool, close, connect
+
+FIRST_NUMBER = 900_000
+"""Of generations that only tests make; the worker of the session does not know of them, so nobody else tends them."""
+numbers = iter(range(FIRST_NUMBER, 2**31))
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +21,17 @@ async def pool(environment: dict[str, str]) -> AsyncIterator[Pool]:
     opened = await connect(DatabaseSettings())
     yield opened
     await close(opened)
+
+
+@pytest.fixture
+async def alone(pool: Pool) -> AsyncIterator[Pool]:
+    """The tables of a generation that nobody but the test fills and tends."""
+    number = next(numbers)
+    await generations.create_tables(pool, number)
+    opened = await connect(DatabaseSettings(), number)
+    yield opened
+    await close(opened)
+    await pool.execute(f"DROP SCHEMA g{number} CASCADE")
 
 
 @pytest.fixture

@@ -2,34 +2,19 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from db import documents, generations, segments
-from db.pool import DatabaseSettings, Pool, close, connect
+from db import documents, segments
+from db.pool import Pool
 from schemas.events import SearchFilters
 from tests.conditions import eventually
 from tests.db.rows import DIMENSIONS, EMBEDDER, publish, publish_in
 
-FIRST_NUMBER = 900_000
-"""Of generations that only tests make; the worker of the session does not know of them, so nobody else tends them."""
 EACH = 2_300
 """Vectors of each of twenty documents: enough that to follow their graph is quicker than to compare all."""
-numbers = iter(range(FIRST_NUMBER, 2**31))
-
-
-@pytest.fixture
-async def alone(pool: Pool) -> AsyncIterator[Pool]:
-    """The tables of a generation that nobody but the test fills and tends."""
-    number = next(numbers)
-    await generations.create_tables(pool, number)
-    opened = await connect(DatabaseSettings(), number)
-    yield opened
-    await close(opened)
-    await pool.execute(f"DROP SCHEMA g{number} CASCADE")
 
 
 @pytest.fixture
